@@ -1,0 +1,1 @@
+"""Measure every claim of speed or size: one runnable module a claim, `python -m benchmarks NAME`."""
