@@ -6,6 +6,8 @@ facts that another server vouches for (`order_from_wire`, `fill_from_wire`) trus
 
 from __future__ import annotations
 
+from tapeline.trading.v1 import fill_pb2, instrument_pb2, market_pb2, order_pb2, side_pb2
+
 from servers.model.errors import InvalidInput
 from servers.model.instrument import Instrument, ListingState, ShortSaleState, TickBand
 from servers.model.market import MarketPhase, MarketTime, Quote, TradingStatus
@@ -21,7 +23,6 @@ from servers.model.order import (
     TimeInForce,
 )
 from servers.wire.money import money_from_wire, money_to_wire, nanos_from_timestamp, timestamp_from_nanos
-from tapeline.trading.v1 import fill_pb2, instrument_pb2, market_pb2, order_pb2, side_pb2
 
 _SIDES = {side.value: side for side in Side}
 _ORDER_TYPES = {kind.value: kind for kind in OrderType}
@@ -36,7 +37,7 @@ def side_from_wire(value: int, field: str = "side") -> Side:
     return side
 
 
-def side_to_wire(side: Side) -> side_pb2.Side:
+def side_to_wire(side: Side) -> side_pb2.Side.ValueType:
     return side_pb2.Side.ValueType(side.value)
 
 
