@@ -1,0 +1,82 @@
+# Two environments are never mixed: everything runs from .venv, which `make setup` creates from constraints.txt.
+VENV   := .venv
+PYTHON := $(VENV)/bin/python
+STAMPS := $(VENV)/.stamps
+# The interpreter that the environment is made with; the servers run on Python 3.11.
+BASE_PYTHON ?= $(firstword $(shell command -v python3.11 python3))
+
+# Folders stand beside their files, so that a file that was removed counts as a change too.
+PROTOS := $(shell find protos/tapeline -type d ! -name __pycache__ -o -name '*.proto')
+NATIVE := $(shell find native -type d ! -name __pycache__ -o -name '*.pyx' -o -name '*.pxd')
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test check bench release clean
+
+help: ## show the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMPS)/stubs $(STAMPS)/release $(STAMPS)/debug ## create .venv, generate the stubs, build the extensions; quick when nothing changed
+
+run: $(STAMPS)/stubs $(STAMPS)/release ## set up what is missing, start the mesh, trade a demonstration session, keep serving
+	$(VENV)/bin/tapeline up --demo
+
+test: setup ## set up what is missing, run all tests: the native ones on both builds, with coverage
+	TAPELINE_NATIVE=debug $(PYTHON) -m pytest -q tests/native
+	$(PYTHON) -m pytest -n 2 --cov --cov-report=term --cov-fail-under=90
+
+check: setup protos/third_party ## lint, types, import rules, proto lint
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m mypy servers native benchmarks tests setup.py
+	$(PYTHON) -m mypy protos/setup.py
+	$(VENV)/bin/lint-imports
+	$(VENV)/bin/cython-lint native
+	$(PYTHON) -m tests.architecture.stubtest
+	$(VENV)/bin/buf lint protos
+	@if [ -f protos/released.binpb ]; then \
+	    set -x; $(VENV)/bin/buf breaking protos --against protos/released.binpb; \
+	else \
+	    echo "buf breaking: skipped, there is no protos/released.binpb yet"; \
+	fi
+
+bench: setup ## run every benchmark, with the peers it is compared with
+	@for name in $$($(PYTHON) -c 'from benchmarks.__main__ import benchmark_names; print(*benchmark_names())'); do \
+	    $(PYTHON) -m benchmarks $$name || exit 1; \
+	done
+
+release: setup protos/third_party ## make the present protos the contract that `make check` compares with
+	$(VENV)/bin/buf build protos -o protos/released.binpb
+
+clean: ## remove what was built, the environments excepted
+	rm -rf build dist protos/build protos/third_party .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage*
+	find native -name '*.so' -delete
+	find protos/tapeline \( -name '*_pb2*.py' -o -name '*_pb2*.pyi' -o -name __init__.py -o -name py.typed \) -delete
+	find . -name __pycache__ -not -path './.venv*' -prune -exec rm -rf {} +
+	rm -rf $(STAMPS)
+
+$(PYTHON):
+	@$(BASE_PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { \
+	    echo "Tapeline needs Python 3.11, and $(BASE_PYTHON) is another; name one: make setup BASE_PYTHON=/path/to/python3.11" >&2; exit 1; }
+	$(BASE_PYTHON) -m venv $(VENV)
+
+$(STAMPS)/environment: constraints.txt pyproject.toml protos/pyproject.toml | $(PYTHON)
+	@mkdir -p $(STAMPS)
+	$(PYTHON) -m pip install -qq --disable-pip-version-check -c constraints.txt setuptools wheel cython grpcio-tools mypy-protobuf
+	$(PYTHON) -m pip install -qq --disable-pip-version-check -c constraints.txt --no-build-isolation -e ./protos -e '.[dev]'
+	@touch $@
+
+$(STAMPS)/stubs: $(STAMPS)/environment protos/setup.py $(PROTOS)
+	cd protos && ../$(PYTHON) setup.py -q build_stubs
+	@touch $@
+
+$(STAMPS)/release: $(STAMPS)/environment setup.py $(NATIVE)
+	$(PYTHON) setup.py -q build_ext --inplace
+	@touch $@
+
+$(STAMPS)/debug: $(STAMPS)/environment setup.py $(NATIVE)
+	$(PYTHON) setup.py -q build_ext --debug
+	@touch $@
+
+protos/third_party: $(STAMPS)/environment
+	cd protos && ../$(PYTHON) setup.py -q copy_google_protos
+	@touch $@
