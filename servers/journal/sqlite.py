@@ -38,7 +38,11 @@ CREATE TABLE IF NOT EXISTS requests (
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS requests_by_time ON requests (create_time_nanos) WHERE is_permanent = 0;
 CREATE TABLE IF NOT EXISTS positions (source TEXT PRIMARY KEY, sequence INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS snapshots (name TEXT PRIMARY KEY, sequence INTEGER NOT NULL, payload BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS snapshots (
+    name TEXT PRIMARY KEY,
+    sequence INTEGER NOT NULL,
+    payload BLOB NOT NULL
+);
 CREATE TABLE IF NOT EXISTS head (
     only INTEGER PRIMARY KEY CHECK (only = 1),
     epoch INTEGER NOT NULL,
@@ -63,12 +67,17 @@ class SqliteStore:
         path.parent.mkdir(parents=True, exist_ok=True)
         is_new = not path.exists()
         self._connection = self._connect()
-        self._configure(self._connection)
+        try:
+            self._configure(self._connection)
+        except BaseException:
+            self._connection.close()
+            raise
         if is_new:
             _sync_folder(path.parent)
         self._reader = self._connect()
         self._housekeeper: sqlite3.Connection | None = None
         self._forget_before_nanos: int | None = None
+        self._is_closed = False
 
     def _connect(self) -> sqlite3.Connection:
         uri = f"{self.path.absolute().as_uri()}{f'?vfs={self._vfs}' if self._vfs else ''}"
@@ -201,6 +210,9 @@ class SqliteStore:
         return int(max(logged, 0) if logged != moved else 0)
 
     def close(self) -> None:
+        if self._is_closed:
+            return
+        self._is_closed = True
         self.rollback()
         if self._housekeeper is not None:
             self._housekeeper.close()

@@ -87,5 +87,5 @@ class Store(Protocol):
         ...
 
     def close(self) -> None:
-        """Release files and connections."""
+        """Release files and connections. A second call does nothing."""
         ...
