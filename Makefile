@@ -2,6 +2,8 @@
 VENV   := .venv
 PYTHON := $(VENV)/bin/python
 STAMPS := $(VENV)/.stamps
+# cython-lint and protoc start other programs of the environment by name.
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 # The interpreter that the environment is made with; the servers run on Python 3.11.
 BASE_PYTHON ?= $(firstword $(shell command -v python3.11 python3))
 
@@ -33,8 +35,9 @@ check: setup protos/third_party ## lint, types, import rules, proto lint
 	$(VENV)/bin/cython-lint native
 	$(PYTHON) -m tests.architecture.stubtest
 	$(VENV)/bin/buf lint protos
+	$(VENV)/bin/buf build protos --path protos/tapeline -o build/present.binpb
 	@if [ -f protos/released.binpb ]; then \
-	    set -x; $(VENV)/bin/buf breaking protos --against protos/released.binpb; \
+	    set -x; $(VENV)/bin/buf breaking build/present.binpb --against protos/released.binpb; \
 	else \
 	    echo "buf breaking: skipped, there is no protos/released.binpb yet"; \
 	fi
@@ -45,7 +48,7 @@ bench: setup ## run every benchmark, with the peers it is compared with
 	done
 
 release: setup protos/third_party ## make the present protos the contract that `make check` compares with
-	$(VENV)/bin/buf build protos -o protos/released.binpb
+	$(VENV)/bin/buf build protos --path protos/tapeline -o protos/released.binpb
 
 clean: ## remove what was built, the environments excepted
 	rm -rf build dist protos/build protos/third_party .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage*

@@ -1,8 +1,8 @@
 """Compile `native/*.pyx` into extensions; everything else about the distribution stands in `pyproject.toml`.
 
-`build_ext --inplace` is the release build, as an editable install and a wheel make it. `build_ext --debug` lays the
-same modules into `build/debug/native` with bounds checks and line tracing; `TAPELINE_NATIVE=debug` chooses them.
-Both compile only what changed.
+`build_ext --inplace` is the release build, as an editable install and a wheel make it. `build_ext --debug`
+lays the same modules into `build/debug/native` with bounds checks and line tracing; `TAPELINE_NATIVE=debug`
+chooses them. Both compile only what changed.
 """
 
 import os
@@ -18,8 +18,9 @@ RELEASE_ARGUMENTS = ["-O3"]
 DEBUG_ARGUMENTS = ["-O1", "-g", "-UNDEBUG"]
 # CYTHON_TRACE_NOGIL also traces kernels that run without the interpreter lock.
 DEBUG_MACROS: list[tuple[str, str | None]] = [("CYTHON_TRACE", "1"), ("CYTHON_TRACE_NOGIL", "1")]
-# A file's own header beats what the build passes in, so the debug build rewrites the header of its copy. Negative
-# indices stay errors in it: with `wraparound=False` and bounds checks on they raise, which is the stricter of the two.
+# A file's own header beats what the build passes in, so the debug build rewrites the header of its copy.
+# Negative indices stay errors in it: with `wraparound=False` and bounds checks on they raise, which is the
+# stricter of the two.
 DEBUG_DIRECTIVES = {"boundscheck": "True", "initializedcheck": "True", "linetrace": "True"}
 _HEADER = re.compile(r"^#\s*cython:(?P<directives>.*)$", re.MULTILINE)
 
@@ -69,7 +70,7 @@ class BuildExtensions(build_ext):
     def finalize_options(self) -> None:
         """Give the debug build folders of its own."""
         super().finalize_options()
-        self.parallel = self.parallel or os.cpu_count()
+        self.parallel: int | bool | None = os.cpu_count()
         if self.debug:
             self.inplace = False
             self.build_lib = str(DEBUG_BUILD)
@@ -118,7 +119,9 @@ class BuildExtensions(build_ext):
 if __name__ == "__main__":
     os.chdir(Path(__file__).resolve().parent)
     setup(
-        ext_modules=[Extension(module_name(source), [str(source)]) for source in sorted(NATIVE.rglob("*.pyx"))],
+        ext_modules=[
+            Extension(module_name(source), [str(source)]) for source in sorted(NATIVE.rglob("*.pyx"))
+        ],
         package_dir={"": "."},
         cmdclass={"build_ext": BuildExtensions},
     )

@@ -1,8 +1,8 @@
 """Generate the stubs beside their `.proto` and package them as `tapeline-stubs`.
 
-`python setup.py build_stubs` in this folder generates what is out of date; a wheel or an editable install does the
-same first. `tapeline` itself is a namespace package (it has no `__init__.py`), so that other distributions may add
-areas of their own.
+`python setup.py build_stubs` in this folder generates what is out of date; a wheel or an editable install
+does the same first. `tapeline` itself is a namespace package (it has no `__init__.py`), so that other
+distributions may add areas of their own.
 """
 
 import shutil
@@ -12,6 +12,7 @@ import tempfile
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
+from typing import ClassVar
 
 from setuptools import Command, setup
 from setuptools.command.build_py import build_py
@@ -52,7 +53,9 @@ def is_stale(source: Path, destination: Path, protos: list[Path]) -> bool:
     present = set(present_stubs(destination))
     if present != expected:
         return True
-    newest_source = max(path.stat().st_mtime for path in [Path(__file__), *(source / proto for proto in protos)])
+    newest_source = max(
+        path.stat().st_mtime for path in [Path(__file__), *(source / proto for proto in protos)]
+    )
     return any(path.stat().st_mtime < newest_source for path in expected)
 
 
@@ -82,7 +85,7 @@ def present_stubs(destination: Path) -> list[Path]:
 
 
 def google_protos() -> Path:
-    """Return the folder below which googleapis-common-protos keeps `google/type/*.proto` and `google/rpc/*.proto`."""
+    """Return the folder below which googleapis-common-protos keeps `google/type` and `google/rpc`."""
     spec = find_spec("google.type.money_pb2")
     if spec is None or spec.origin is None:
         raise SystemExit("googleapis-common-protos is not installed")
@@ -122,7 +125,7 @@ class BuildStubs(Command):
     """Generate the stubs beside their `.proto`, when they are out of date."""
 
     description = "generate the gRPC stubs"
-    user_options: list[tuple[str, str | None, str]] = []
+    user_options: ClassVar[list[tuple[str, str | None, str]]] = []
 
     def initialize_options(self) -> None:
         """Have no options."""
@@ -139,10 +142,10 @@ class BuildStubs(Command):
 
 
 class CopyGoogleProtos(Command):
-    """Copy Google's `.proto` files from their Python package into `third_party`, where the proto linter finds them."""
+    """Copy Google's `.proto` files from their Python package into `third_party`, for the proto linter."""
 
     description = "copy the protos that ours import"
-    user_options: list[tuple[str, str | None, str]] = []
+    user_options: ClassVar[list[tuple[str, str | None, str]]] = []
 
     def initialize_options(self) -> None:
         """Have no options."""
