@@ -1,3 +1,4 @@
+# cython: language_level=3, boundscheck=False, wraparound=False
 """What a wrapper checks before its kernel trusts: lengths, order of times, signs. The message says which index."""
 from native._types cimport nanos_t
 

@@ -1,7 +1,10 @@
 from collections.abc import Iterable
 
+from typing_extensions import disjoint_base
+
 def largest_remainder(quantity_nanos: int, lot_nanos: int, weights: Iterable[float]) -> list[int]: ...
 
+@disjoint_base
 class Schedule:
     @property
     def quantity_nanos(self) -> int: ...
