@@ -1,4 +1,4 @@
-# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, auto_pickle=False, autotestdict=False
 """The participation cap, enforced on volume already seen.
 
 Participation = own / (all eligible volume, own included). All quantities and times are int64 nanos; sums run in

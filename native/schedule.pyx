@@ -1,4 +1,4 @@
-# cython: language_level=3, cdivision=True
+# cython: language_level=3, cdivision=True, auto_pickle=False, autotestdict=False
 """Schedules: how much of a parent order should be done by a given market time.
 
 All quantities and times are int64 nanos. A schedule holds a curve (the planned share done by each bin edge) and the

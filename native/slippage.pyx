@@ -1,4 +1,4 @@
-# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, auto_pickle=False, autotestdict=False
 """What an execution cost: slippage against a benchmark, and Perold's shortfall split exactly.
 
 Prices, quantities and times are int64 nanos; side is +1 for a buy and -1 for a sell; a positive figure is a cost.
