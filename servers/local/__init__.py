@@ -1,0 +1,1 @@
+"""The whole mesh on one machine: supervisor, trace receiver and the `tapeline` command."""

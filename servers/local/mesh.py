@@ -1,0 +1,137 @@
+"""Where a mesh on this machine lives: `mesh.json` in its run folder.
+
+The supervisor picks every address before it starts anything and writes them down; every command finds
+the mesh there, or by `--mesh`.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import psutil
+
+from servers.runtime.ports import METRICS_PORT_OFFSET, PORTS
+from servers.runtime.process import port_owner
+
+RECEIVER = "telemetry"
+RECEIVER_PORT = 8013
+DEFAULT_FOLDER = Path(".tapeline")
+HOST = "127.0.0.1"
+
+
+class MeshError(Exception):
+    """The mesh cannot be started or found; the message says what to do about it."""
+
+
+@dataclass
+class ServerPlace:
+    """Where one server listens. `pid` is 0 while it is not running."""
+
+    address: str
+    metrics: str
+    pid: int = 0
+
+
+@dataclass
+class Mesh:
+    """A mesh on this machine: who listens where, since when, on what flow."""
+
+    folder: str
+    supervisor_pid: int
+    flow: str
+    servers: dict[str, ServerPlace] = field(default_factory=dict)
+
+    def address(self, name: str) -> str:
+        """Return `host:port` of a server. Raises MeshError when the mesh has no such server."""
+        place = self.servers.get(name)
+        if place is None:
+            raise MeshError(f"this mesh has no server {name!r}; it has {', '.join(sorted(self.servers))}")
+        return place.address
+
+    def write(self, path: Path) -> None:
+        """Write `mesh.json` in one step, so that no reader sees half of it."""
+        scratch = path.with_suffix(".tmp")
+        scratch.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
+        scratch.replace(path)
+
+
+def read_mesh(path: Path) -> Mesh:
+    """Return the mesh that `path` (a mesh.json or a run folder) describes.
+
+    Raises MeshError when there is none, or when its supervisor is gone.
+    """
+    file = path / "mesh.json" if path.is_dir() else path
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        places = {name: ServerPlace(**place) for name, place in content.pop("servers").items()}
+        mesh = Mesh(**content, servers=places)
+    except FileNotFoundError:
+        raise MeshError(
+            f"no mesh is running here: {file} does not exist. Start one with `tapeline up`."
+        ) from None
+    except (ValueError, TypeError, KeyError) as error:
+        raise MeshError(f"{file} is not a mesh.json: {error}") from error
+    if not psutil.pid_exists(mesh.supervisor_pid):
+        raise MeshError(f"the mesh of {file} is no longer running. Start it again with `tapeline up`.")
+    return mesh
+
+
+def pick_places(names: Iterable[str], port_base: int) -> dict[str, ServerPlace]:
+    """Return a free address for every server.
+
+    Args:
+        names: the servers.
+        port_base: 8000 gives the documented ports, another multiple moves all of them, and 0 takes
+            whatever is free.
+
+    Raises MeshError that names the port and who holds it.
+    """
+    if port_base == 0:
+        return _any_free_places(names)
+    places = {}
+    for name in names:
+        port = port_base + default_ports()[name] - 8000
+        for taken in (port, port + METRICS_PORT_OFFSET):
+            if not _is_free(taken):
+                raise MeshError(
+                    f"port {taken} for {name} is taken by {port_owner(taken)}; stop it, or move the whole"
+                    " mesh with `--port-base` (0 picks free ports)"
+                )
+        places[name] = ServerPlace(f"{HOST}:{port}", f"{HOST}:{port + METRICS_PORT_OFFSET}")
+    return places
+
+
+def default_ports() -> Mapping[str, int]:
+    """Return the documented port of every server of a local mesh."""
+    return {**PORTS, RECEIVER: RECEIVER_PORT}
+
+
+def _any_free_places(names: Iterable[str]) -> dict[str, ServerPlace]:
+    """Hold all sockets until every port is known, so that none is handed out twice."""
+    held: list[socket.socket] = []
+
+    def reserve() -> str:
+        sock = socket.socket()
+        sock.bind((HOST, 0))
+        held.append(sock)
+        return f"{HOST}:{sock.getsockname()[1]}"
+
+    try:
+        return {name: ServerPlace(reserve(), reserve()) for name in names}
+    finally:
+        for sock in held:
+            sock.close()
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            sock.bind((HOST, port))
+        except OSError:
+            return False
+    return True

@@ -1,0 +1,165 @@
+"""The whole mesh: every server as its own process, started together, stopped in order."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from servers.local.health import health_of
+from servers.local.mesh import RECEIVER, Mesh, MeshError, pick_places
+from servers.local.process import Listener, ServerProcess
+
+STOP_ORDER = ("execution", "orders", "risk", "portfolio", "market_data", "exchange", RECEIVER)
+"""Execution first (its parents stay journalled), then orders (it drains its outbox), then who feeds them."""
+STOP_SECONDS = 15.0
+READY_SECONDS = 60.0
+POLL_SECONDS = 0.05
+
+
+@dataclass(frozen=True)
+class MeshPlan:
+    """What to start.
+
+    Args:
+        run_folder: gets `mesh.json`, logs and traces.
+        state_folder: gets the servers' journals and tapes.
+        flow: "simulated" or "recorded", for people.
+        settings: server -> field -> text, on top of addresses and folders.
+        port_base: see `pick_places`.
+    """
+
+    run_folder: Path
+    state_folder: Path
+    flow: str = "simulated"
+    settings: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    port_base: int = 8000
+
+
+class Supervisor:
+    """Runs a mesh; use it with `async with`.
+
+    Args:
+        plan: what to start.
+        listener: hears what servers print and what happens to them.
+    """
+
+    def __init__(self, plan: MeshPlan, listener: Listener) -> None:
+        self.plan = plan
+        self._listener = listener
+        self._processes: dict[str, ServerProcess] = {}
+        self._lock_file: int | None = None
+        self.mesh = Mesh(str(plan.run_folder.resolve()), os.getpid(), plan.flow)
+
+    @property
+    def mesh_path(self) -> Path:
+        """Where `mesh.json` is."""
+        return self.plan.run_folder / "mesh.json"
+
+    async def __aenter__(self) -> Self:
+        self._lock()
+        try:
+            self.mesh.servers = pick_places(STOP_ORDER, self.plan.port_base)
+            for folder in (self.plan.run_folder / "logs", self.plan.state_folder):
+                folder.mkdir(parents=True, exist_ok=True)
+            self.mesh.write(self.mesh_path)
+            for name, place in self.mesh.servers.items():
+                module = "servers.local.receiver" if name == RECEIVER else f"servers.{name}"
+                process = ServerProcess(
+                    name,
+                    module,
+                    place,
+                    self._environment(name),
+                    self.plan.run_folder / "logs" / f"{name}.log",
+                    self._listener,
+                    self._write_mesh,
+                )
+                self._processes[name] = process
+                process.start()
+        except BaseException:
+            await self.stop()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    async def stop(self) -> None:
+        """Stop every server in its order, then forget the mesh."""
+        for name in STOP_ORDER:
+            process = self._processes.get(name)
+            if process is not None:
+                await process.stop(STOP_SECONDS)
+        self._processes.clear()
+        if self._lock_file is not None:
+            self.mesh_path.unlink(missing_ok=True)
+            os.close(self._lock_file)
+            self._lock_file = None
+
+    async def wait_ready(self, timeout_seconds: float = READY_SECONDS) -> None:
+        """Return when every server says SERVING.
+
+        Raises MeshError that names those that do not, and where to look.
+        """
+        deadline = time.monotonic() + timeout_seconds
+        waiting = set(self.mesh.servers)
+        async with asyncio.TaskGroup() as group:
+            for name in list(waiting):
+                group.create_task(self._wait_serving(name, waiting, deadline))
+        failures = [process.failure for process in self._processes.values() if process.failure]
+        if waiting:
+            reason = "; ".join(failures) or f"logs are in {self.plan.run_folder / 'logs'}"
+            raise MeshError(f"not ready within {timeout_seconds:g} s: {', '.join(sorted(waiting))}. {reason}")
+
+    def restarts(self) -> Mapping[str, int]:
+        """Return how often each server was started again."""
+        return {name: process.restarts for name, process in self._processes.items()}
+
+    async def _wait_serving(self, name: str, waiting: set[str], deadline: float) -> None:
+        address = self.mesh.address(name)
+        while time.monotonic() < deadline and not self._processes[name].failure:
+            if await health_of(address) == "SERVING":
+                waiting.discard(name)
+                return
+            await asyncio.sleep(POLL_SECONDS)
+
+    def _environment(self, name: str) -> dict[str, str]:
+        place = self.mesh.servers[name]
+        settings: dict[str, str] = {
+            "port": place.address.rpartition(":")[2],
+            "metrics_port": place.metrics.rpartition(":")[2],
+            "peers": ",".join(f"{peer}={other.address}" for peer, other in self.mesh.servers.items()),
+            "data_dir": str(self.plan.run_folder if name == RECEIVER else self.plan.state_folder / name),
+            "die_with_parent": "true",
+        }
+        if name != RECEIVER:
+            settings["otlp_endpoint"] = f"http://{self.mesh.address(RECEIVER)}"
+        settings.update(self.plan.settings.get(name, {}))
+        prefix = f"TAPELINE_{name.upper()}_"
+        return {**os.environ, **{prefix + field.upper(): text for field, text in settings.items()}}
+
+    def _write_mesh(self) -> None:
+        if self._lock_file is not None:
+            self.mesh.write(self.mesh_path)
+
+    def _lock(self) -> None:
+        """Hold the run folder: two meshes in one folder would write over each other."""
+        self.plan.run_folder.mkdir(parents=True, exist_ok=True)
+        lock_file = os.open(self.plan.run_folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(lock_file)
+            raise MeshError(
+                f"a mesh is already running in {self.plan.run_folder}; stop it, or take another folder with"
+                " --data"
+            ) from None
+        self._lock_file = lock_file

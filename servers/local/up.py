@@ -1,0 +1,134 @@
+"""`tapeline up`: plan the mesh, run it, trade the demonstration, keep serving."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+from servers.local.client import MeshClient
+from servers.local.demonstration import demonstrate, where_to_look_next
+from servers.local.replay import demonstration_folder, recorded_folder, simulated_folder
+from servers.local.report_file import write_reports
+from servers.local.screen import state_name
+from servers.local.status import servers_table
+from servers.local.supervisor import MeshPlan, Supervisor
+
+FAST = 200.0
+LIVE = 1.0
+_COLOURS = ("cyan", "magenta", "green", "yellow", "blue", "red", "white")
+
+
+@dataclass(frozen=True)
+class UpOptions:
+    """The options of `tapeline up`, as its --help explains them."""
+
+    speed: float | None
+    recorded: Path | None
+    symbols: str
+    date: str
+    calendar: str
+    is_demo: bool
+    exit_after: bool
+    json_path: Path | None
+    data: Path
+    port_base: int
+    free_run: bool
+    seed: int
+    is_verbose: bool
+
+
+async def make_plan(options: UpOptions) -> MeshPlan:
+    """Return what to start."""
+    is_fast = options.is_demo or options.recorded is not None
+    speed = options.speed if options.speed is not None else FAST if is_fast else LIVE
+    exchange = {
+        "speed": f"{speed:g}",
+        "seed": str(options.seed),
+        "hold": str(is_fast and not options.free_run).lower(),
+    }
+    if options.recorded is not None:
+        folder = await recorded_folder(options.data, options.recorded, options.date)
+        exchange |= {
+            "flow": "recorded",
+            "recorded_file": str(options.recorded.resolve()),
+            "symbols": options.symbols,
+            "date": options.date,
+            "calendar": options.calendar,
+        }
+    elif options.is_demo:
+        folder = demonstration_folder(options.data)
+    else:
+        folder = simulated_folder(options.data)
+    return MeshPlan(
+        run_folder=options.data,
+        state_folder=folder,
+        flow=exchange.get("flow", "simulated"),
+        settings={"exchange": exchange},
+        port_base=options.port_base,
+    )
+
+
+async def bring_up(options: UpOptions, console: Console) -> int:
+    """Run the mesh until Ctrl-C or SIGTERM, or to the end of the demonstration; return the exit code."""
+    plan = await make_plan(options)
+    console.print(f"Starting the mesh in {plan.run_folder} ...", highlight=False)
+    code = 0
+    try:
+        async with Supervisor(plan, _Teller(console, options.is_verbose)) as supervisor:
+            try:
+                await supervisor.wait_ready()
+                console.print(await servers_table(supervisor.mesh))
+                if options.is_demo:
+                    code = await _demonstrate(supervisor, options, console)
+                if not (options.is_demo and options.exit_after):
+                    if not options.is_demo:
+                        console.print(_invitation(options), highlight=False)
+                    await asyncio.Event().wait()
+            finally:
+                console.print("Stopping the mesh ...", highlight=False)
+    except asyncio.CancelledError:
+        pass  # asked to stop
+    console.print("Stopped.", highlight=False)
+    return code
+
+
+async def _demonstrate(supervisor: Supervisor, options: UpOptions, console: Console) -> int:
+    async with MeshClient(supervisor.mesh) as client:
+        reports = await demonstrate(client, console)
+    if options.json_path is not None:
+        write_reports(options.json_path, reports)
+        console.print(f"Reports written to {options.json_path}", highlight=False)
+    if not options.exit_after:
+        console.print(where_to_look_next(reports), highlight=False)
+    return 0 if all(state_name(report.execution) == "FILLED" for report in reports) else 1
+
+
+def _invitation(options: UpOptions) -> str:
+    symbol = (options.symbols.split(",")[0] or "SYMBOL") if options.recorded else "ACME"
+    held = "" if options.free_run or not options.recorded else " The clock is held until then."
+    return (
+        f"The mesh is serving; Ctrl-C stops it. In another terminal:\n"
+        f"  tapeline execute BUY 20000 {symbol} --algo vwap --horizon 1h{held}\n"
+        f"  tapeline status"
+    )
+
+
+class _Teller:
+    """Prints what happens to servers, and with `is_verbose` what they say."""
+
+    def __init__(self, console: Console, is_verbose: bool) -> None:
+        self._console = console
+        self._is_verbose = is_verbose
+        self._colours: dict[str, str] = {}
+
+    def said(self, server: str, line: str) -> None:
+        if self._is_verbose:
+            self.notice(server, line)
+
+    def notice(self, server: str, line: str) -> None:
+        colour = self._colours.setdefault(server, _COLOURS[len(self._colours) % len(_COLOURS)])
+        self._console.print(Text.assemble((f"{server:>12} | ", colour), line), soft_wrap=True)
