@@ -11,6 +11,8 @@ BASE_PYTHON ?= $(firstword $(shell command -v python3.11 python3))
 PROTOS := $(shell find protos/tapeline -type d ! -name __pycache__ -o -name '*.proto')
 NATIVE := $(shell find native -type d ! -name __pycache__ -o -name '*.pyx' -o -name '*.pxd')
 
+MODULES := $(patsubst native/%.pyx,native.%,$(wildcard native/*.pyx))
+
 .DEFAULT_GOAL := help
 .PHONY: help setup run test check bench release clean
 
@@ -29,11 +31,12 @@ test: setup ## set up what is missing, run all tests: the native ones on both bu
 check: setup protos/third_party ## lint, types, import rules, proto lint
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
-	$(PYTHON) -m mypy servers native benchmarks tests setup.py
+	$(PYTHON) -m mypy servers native benchmarks tests docs setup.py
 	$(PYTHON) -m mypy protos/setup.py
 	$(VENV)/bin/lint-imports
 	$(VENV)/bin/cython-lint native
-	$(PYTHON) -m tests.architecture.stubtest
+	$(PYTHON) -m mypy.stubtest --concise --ignore-disjoint-bases --mypy-config-file pyproject.toml \
+	    --ignore-unused-allowlist --allowlist tests/architecture/stubtest_allowlist.txt $(MODULES)
 	$(VENV)/bin/buf lint protos
 	$(VENV)/bin/buf build protos --path protos/tapeline -o build/present.binpb
 	@if [ -f protos/released.binpb ]; then \

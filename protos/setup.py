@@ -176,7 +176,7 @@ if __name__ == "__main__":
     setup(
         packages=["tapeline", *(".".join(folder.parts) for folder in package_folders(proto_files()))],
         package_dir={"": "."},
-        package_data={"*": ["*.proto", "*.pyi", "py.typed"]},
+        package_data={"": ["*.proto", "*.pyi", "py.typed"]},
         cmdclass={
             "build_stubs": BuildStubs,
             "build_py": BuildPackages,
