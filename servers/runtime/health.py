@@ -14,10 +14,15 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 _Status = health_pb2.HealthCheckResponse
+_Value = health_pb2.HealthCheckResponse.ServingStatus
 
 
 class Health:
-    """SERVING when the component has started, says that it is ready, and the server is not draining."""
+    """SERVING when the component has started, says that it is ready, and the server is not draining.
+
+    Attributes:
+        admits_calls: whether calls are taken at all: between the end of `start()` and the drain.
+    """
 
     def __init__(self) -> None:
         self._services: frozenset[str] = frozenset(("",))
@@ -25,6 +30,7 @@ class Health:
         self._is_ready = True
         self._is_started = False
         self._is_draining = False
+        self.admits_calls = False
 
     @property
     def is_serving(self) -> bool:
@@ -57,25 +63,27 @@ class Health:
     def mark_started(self) -> None:
         """Record that the component's state is restored."""
         self._is_started = True
+        self.admits_calls = not self._is_draining
         self._notify()
 
     def mark_draining(self) -> None:
         """Turn NOT_SERVING for good."""
         self._is_draining = True
+        self.admits_calls = False
         self._notify()
 
-    def status(self, service: str) -> int | None:
+    def status(self, service: str) -> _Value | None:
         """Return the `ServingStatus` of `service`, None when it is unknown."""
         if service not in self._services:
             return None
         return _Status.SERVING if self.is_serving else _Status.NOT_SERVING
 
-    async def watch(self, service: str) -> AsyncIterator[int]:
+    async def watch(self, service: str) -> AsyncIterator[_Value]:
         """Yield the status now and whenever it changes."""
         changed = asyncio.Event()
         self._watchers.add(changed)
         try:
-            last: int | None = None
+            last: _Value | None = None
             while True:
                 status = self.status(service)
                 shown = _Status.SERVICE_UNKNOWN if status is None else status

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable
 from prometheus_client import Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.samples import Exemplar
-from prometheus_client.utils import floatToGoString
 
 DURATION = (
     "tapeline_rpc_server_duration_seconds"  # histogram; service, method; answered or streamed to the end
@@ -28,7 +27,7 @@ SPANS_DROPPED = "tapeline_spans_dropped"  # counter (_total)
 BOUNDS_SECONDS = (
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
 )  # fmt: skip
-_BOUND_NAMES = [*(floatToGoString(bound) for bound in BOUNDS_SECONDS), "+Inf"]
+_BOUND_NAMES = [*(str(bound) for bound in BOUNDS_SECONDS), "+Inf"]
 
 
 class CallFigures:

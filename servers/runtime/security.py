@@ -15,11 +15,13 @@ from typing import Any
 import grpc
 
 from servers.model.errors import PermissionDenied, Unauthenticated
+from servers.runtime.settings import ServerSettings
 
 CERTIFICATE_FILE = "tls.crt"
 KEY_FILE = "tls.key"
 AUTHORITY_FILE = "ca.crt"
 EVERYONE = "*"
+_FILES = (CERTIFICATE_FILE, KEY_FILE, AUTHORITY_FILE)
 
 
 class SecurityError(Exception):
@@ -67,7 +69,7 @@ class CertificateFolder:
                 [(pair.key, pair.certificate)], root_certificates=pair.authority
             )
 
-        def fetch() -> grpc.ServerCertificateConfiguration | None:
+        def fetch() -> Any:
             return configuration() if self.refresh() else None
 
         return grpc.dynamic_ssl_server_credentials(configuration(), fetch, require_client_authentication=True)
@@ -79,7 +81,7 @@ class CertificateFolder:
 
     def _read_stamp(self) -> tuple[tuple[int, int, int], ...]:
         stamps = []
-        for name in (CERTIFICATE_FILE, KEY_FILE, AUTHORITY_FILE):
+        for name in _FILES:
             try:
                 facts = (self._folder / name).stat()
             except OSError as error:
@@ -93,9 +95,6 @@ class CertificateFolder:
         pair = KeyPair(*((self._folder / name).read_bytes() for name in _FILES))
         check_pair(pair, self._folder)
         return pair
-
-
-_FILES = (CERTIFICATE_FILE, KEY_FILE, AUTHORITY_FILE)
 
 
 def check_pair(pair: KeyPair, folder: Path) -> None:
@@ -148,6 +147,20 @@ class Gate:
 def _names(facts: Mapping[str, Any]) -> list[str]:
     values = [*facts.get("x509_subject_alternative_name", ()), *facts.get("x509_common_name", ())]
     return [value.decode("utf-8", "replace") for value in values]
+
+
+def certificates_of(settings: ServerSettings) -> CertificateFolder | None:
+    """Return the key pair that the settings name, None without TLS.
+
+    Raises SecurityError without TLS on an address that other machines reach, unless the settings allow it.
+    """
+    if settings.tls_dir is not None:
+        return CertificateFolder(settings.tls_dir)
+    if not is_loopback(settings.host) and not settings.allow_insecure:
+        raise SecurityError(
+            f"host {settings.host} is reachable from other machines: set tls_dir, or allow_insecure"
+        )
+    return None
 
 
 def is_loopback(host: str) -> bool:

@@ -88,7 +88,8 @@ def make_parser(name: str, settings_type: type[ServerSettings]) -> argparse.Argu
     parser = argparse.ArgumentParser(
         prog=f"python -m servers.{name}",
         description=f"The {name} server.",
-        epilog=f"Order: defaults < TOML ([{COMMON_TABLE}], then [{name}]) < TAPELINE_{name.upper()}_<FIELD> < flag.",
+        epilog=f"Order: defaults < TOML ([{COMMON_TABLE}], then [{name}])"
+        f" < TAPELINE_{name.upper()}_<FIELD> < flag.",
         allow_abbrev=False,
     )
     parser.add_argument("--config", metavar="FILE", help=f"TOML file; {CONFIG_VARIABLE} names it too")
@@ -104,7 +105,7 @@ def make_parser(name: str, settings_type: type[ServerSettings]) -> argparse.Argu
 
 
 def _default_text(name: str, field: str, info: FieldInfo) -> str:
-    default = info.get_default(call_default_factory=True)  # type: ignore[call-arg]  # no factory here needs data
+    default = info.get_default(call_default_factory=True)
     if field == "port" and name in PORTS:
         default = default or PORTS[name]
     return f"default: {'unset' if default is None or default == {} else default}"

@@ -8,6 +8,7 @@ the trace id.
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import grpc
 from google.protobuf import any_pb2
@@ -68,7 +69,8 @@ def from_rpc_error(error: grpc.aio.AioRpcError) -> errors.TapelineError:
 
 def error_info(error: grpc.RpcError) -> error_details_pb2.ErrorInfo | None:
     """Return the `ErrorInfo` of our domain that a call's error carries, or None."""
-    for key, value in error.trailing_metadata() or ():
+    trailing: Any = error.trailing_metadata() or ()
+    for key, value in trailing:
         if key == DETAILS_KEY:
             status = status_pb2.Status.FromString(value)
             for detail in status.details:

@@ -49,7 +49,7 @@ class Telemetry:
         self.name = name
         self.registry = CollectorRegistry()
         self.calls = CallCollector()
-        self.registry.register(self.calls)  # type: ignore[arg-type]  # a collector is anything with collect()
+        self.registry.register(self.calls)
         self.log = make_log(name, log_format, log_level) if log is None else log
         self._export = export
         add: Callable[[Span], None] | None = None if export is None else export.add
