@@ -83,11 +83,14 @@ class SpanStore:
     def of_trace(self, trace_id: str) -> list[Span]:
         """Return the spans of one trace, by start."""
         rows = self._connection.execute(
-            "SELECT trace_id, span_id, parent_span_id, service, name, start_nanos, end_nanos, is_error,"
-            " attributes FROM spans WHERE trace_id = ? ORDER BY start_nanos, span_id",
+            "SELECT span_id, parent_span_id, service, name, start_nanos, end_nanos, is_error, attributes"
+            " FROM spans WHERE trace_id = ? ORDER BY start_nanos, span_id",
             (trace_id,),
         )
-        return [Span(*facts, bool(failed), json.loads(attributes)) for *facts, failed, attributes in rows]
+        return [
+            Span(trace_id, span_id, parent, service, name, start, end, bool(failed), json.loads(attributes))
+            for span_id, parent, service, name, start, end, failed, attributes in rows
+        ]
 
     def traces_of_execution(self, execution_id: str) -> list[str]:
         """Return the ids of the traces that carry `execution_id`, oldest first."""
