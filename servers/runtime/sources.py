@@ -55,7 +55,7 @@ def load_settings(
         values.update(found)
         origins.update(origin)
 
-    if name in PORTS and "port" not in settings_type.__annotations__:
+    if name in PORTS and not fields["port"].default:
         take({"port": PORTS[name]}, {"port": "default"})
     if config:
         take(*_from_toml(Path(config), name, fields))
