@@ -9,7 +9,7 @@ BASE_PYTHON ?= $(firstword $(shell command -v python3.11 python3))
 
 # Folders stand beside their files, so that a file that was removed counts as a change too.
 PROTOS := $(shell find protos/tapeline -type d ! -name __pycache__ -o -name '*.proto')
-NATIVE := $(shell find native -type d ! -name __pycache__ -o -name '*.pyx' -o -name '*.pxd')
+NATIVE := $(shell find native -type d ! -name __pycache__ -o -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
 
 MODULES := $(patsubst native/%.pyx,native.%,$(wildcard native/*.pyx))
 
