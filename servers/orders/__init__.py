@@ -1,0 +1,1 @@
+"""The order journal, the order state machine, routing to venues, reconciliation."""

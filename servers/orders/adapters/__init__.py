@@ -1,0 +1,1 @@
+"""The journal, risk and the venue, real and in memory."""
