@@ -33,7 +33,7 @@ def port_owner(port: int) -> str:
                 return f"pid {connection.pid} ({command[:120]})"
     except psutil.Error:
         return "a process that cannot be seen"
-    return "an address that cannot be bound"
+    return "nobody that can be seen: the address cannot be bound"
 
 
 def die_with_parent() -> None:
