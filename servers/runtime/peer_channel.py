@@ -171,7 +171,7 @@ class _UnaryUnary(_Callable):
                 breaker.succeeded()
                 return response
             retries -= 1
-            await asyncio.sleep(min(pause, max(0.0, ends - time.monotonic())) * random.uniform(0.5, 1.0))  # noqa: S311
+            await asyncio.sleep(min(pause, max(0.0, ends - time.monotonic())) * random.uniform(0.5, 1.0))
             pause *= 2
 
 

@@ -19,7 +19,7 @@ INTERNAL, SERVER, CLIENT, PRODUCER, CONSUMER = 1, 2, 3, 4, 5
 
 _VALID = re.compile("00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}").fullmatch
 _SAMPLED_DIGITS = frozenset("13579bdf")
-_random_bits = random.Random().getrandbits  # noqa: S311  # ids must differ, not be secret
+_random_bits = random.Random().getrandbits  # ids must differ, not be secret
 
 AttributeValue = str | int | float | bool
 
