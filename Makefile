@@ -24,9 +24,11 @@ setup: $(STAMPS)/stubs $(STAMPS)/release $(STAMPS)/debug ## create .venv, genera
 run: $(STAMPS)/stubs $(STAMPS)/release ## set up what is missing, start the mesh, trade a demonstration session, keep serving
 	$(VENV)/bin/tapeline up --demo
 
+# First what wants the machine for itself: the native tests on the debug build, then whole meshes of real processes.
 test: setup ## set up what is missing, run all tests: the native ones on both builds, with coverage
 	TAPELINE_NATIVE=debug $(PYTHON) -m pytest -q tests/native
-	$(PYTHON) -m pytest -n 2 --cov --cov-report=term --cov-fail-under=90
+	$(PYTHON) -m pytest -q tests/scenario --cov --cov-report=
+	$(PYTHON) -m pytest -n 2 --ignore=tests/scenario --cov --cov-append --cov-fail-under=90
 
 check: setup protos/third_party ## lint, types, import rules, proto lint
 	$(PYTHON) -m ruff check .
