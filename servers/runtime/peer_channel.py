@@ -135,7 +135,9 @@ class _UnaryUnary(_Callable):
         ends = started + calling.timeout_of(timeout)
         current = CURRENT_SPAN.get()
         span = calling.tracer.begin(self._name, CLIENT, "" if current is None else current.traceparent)
-        arguments["metadata"] = _with_trace(span.traceparent, metadata)
+        # Who traces nothing and stands under no trace leaves it to the peer to start one.
+        is_silent = current is None and not calling.tracer.is_on
+        arguments["metadata"] = _with_trace("" if is_silent else span.traceparent, metadata)
         try:
             return await self._attempt(request, ends, arguments)
         except BaseException as error:

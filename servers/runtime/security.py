@@ -117,7 +117,8 @@ class Gate:
 
     Args:
         roles: identity -> its roles. The identity is a name out of the certificate: a URI or DNS
-            subject alternative name, or the common name; the first that the table knows counts.
+            subject alternative name, or the common name; the first that the table knows counts, and the
+            common name where it knows none.
     """
 
     def __init__(self, roles: Mapping[str, frozenset[str]]) -> None:
@@ -131,7 +132,7 @@ class Gate:
         names = _names(context.auth_context())
         if not names:
             raise Unauthenticated("NO_CLIENT_CERTIFICATE")
-        identity = next((name for name in names if name in self._roles), names[0])
+        identity = next((name for name in names if name in self._roles), names[-1])
         held = self._roles.get(identity, frozenset())
         if EVERYONE not in allowed and not held & allowed:
             raise PermissionDenied(

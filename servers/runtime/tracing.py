@@ -142,12 +142,16 @@ class Tracer:
     Args:
         export: receives every finished sampled span; None turns tracing off.
         sample_ratio: share of new traces that are sampled, 0 to 1. A span with a parent follows its parent.
+
+    Attributes:
+        is_on: whether there is an exporter.
     """
 
-    __slots__ = ("_export", "_threshold")
+    __slots__ = ("_export", "_threshold", "is_on")
 
     def __init__(self, export: Callable[[Span], None] | None = None, sample_ratio: float = 1.0) -> None:
         self._export = export
+        self.is_on = export is not None
         self._threshold = round(sample_ratio * (1 << 64)) if export is not None else 0
 
     def start_span(

@@ -201,7 +201,7 @@ async def test_going_down_it_tells_health_finishes_calls_and_cuts_streams(
         async with grpc.aio.insecure_channel(running.address) as channel:
             stub = health_pb2_grpc.HealthStub(channel)
             async for change in stub.Watch(health_pb2.HealthCheckRequest()):
-                watched.append(change.status)
+                watched.append(change.status)  # noqa: PERF401  # looked at while it grows
 
     watching = asyncio.ensure_future(watch())
     call = asyncio.ensure_future(stub.Echo(request(text="wait"), timeout=20))
