@@ -152,6 +152,7 @@ REASONS: Mapping[str, str] = {
     "ORDER_PENDING": "a cancel or replace of this order is already pending",
     "EXECUTION_NOT_FOUND": "no such execution",
     "EXECUTION_FINAL": "the execution is in a final state",
+    "EXECUTION_STATE": "the execution is in a state that does not allow this",
     "ALGORITHM_UNKNOWN": "no such algorithm",
     "HORIZON_INVALID": "the horizon is empty, too long or past the close",
     "RISK_UNAVAILABLE": "risk cannot answer, so nothing is routed",

@@ -1,0 +1,1 @@
+"""Parent orders: their schedules, their children, their controls, and what they cost."""

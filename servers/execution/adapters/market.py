@@ -1,0 +1,203 @@
+"""The market over market_data's gRPC."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Mapping
+from typing import Any, TypeVar
+
+import grpc
+import numpy as np
+from tapeline.marketdata.v1 import market_data_service_pb2 as pb
+from tapeline.marketdata.v1 import market_data_service_pb2_grpc
+from tapeline.trading.v1 import market_pb2
+
+from servers.execution.domain.parameters import SessionTimes
+from servers.execution.domain.tape import Column, Prints
+from servers.execution.ports import MarketMessage, TapeFacts, VolumeCurve
+from servers.model.errors import NotFound, TapelineError, Unavailable
+from servers.model.instrument import Instrument
+from servers.runtime.status import from_rpc_error
+from servers.wire.trading import instrument_from_wire, quote_from_wire, status_from_wire, time_from_wire
+
+SUBSCRIBER = "execution"
+_PAGE_BATCHES = 50
+_NO_DATA = ("NO_MARKET_DATA", "SEQUENCE_EXPIRED")
+
+Answer = TypeVar("Answer")
+
+
+class GrpcMarket:
+    """`Market` over the market_data server's channel."""
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        self._stub = market_data_service_pb2_grpc.MarketDataServiceStub(channel)
+        self._instruments: dict[str, Instrument] = {}
+
+    async def instrument(self, symbol: str) -> Instrument:
+        known = self._instruments.get(symbol)
+        if known is not None:
+            return known
+        response = await _answer(self._stub.ListInstruments(pb.ListInstrumentsRequest(symbols=[symbol])))
+        for message in response.instruments:
+            if message.symbol == symbol:
+                instrument = self._instruments[symbol] = instrument_from_wire(message)
+                return instrument
+        raise NotFound("SYMBOL_UNKNOWN", f"no instrument {symbol}", symbol=symbol)
+
+    async def now_nanos(self, symbol: str) -> int:
+        try:
+            response = await _answer(self._stub.GetQuote(pb.GetQuoteRequest(symbol=symbol)))
+        except TapelineError as error:
+            if error.reason in _NO_DATA:
+                return 0
+            raise
+        return int(response.event_time_nanos)
+
+    async def session(self, symbol: str) -> SessionTimes:
+        response = await _answer(self._stub.GetSession(pb.GetSessionRequest(symbol=symbol)))
+        return SessionTimes(response.open_time_nanos, response.close_time_nanos)
+
+    async def volume_curve(self, symbol: str) -> VolumeCurve:
+        response = await _answer(self._stub.GetVolumeCurve(pb.GetVolumeCurveRequest(symbol=symbol)))
+        return VolumeCurve(
+            tuple(response.shares), response.bin_nanos, response.sessions, response.median_daily_volume
+        )
+
+    async def tape_facts(self, symbol: str, start_nanos: int, end_nanos: int) -> TapeFacts:
+        request = pb.GetVwapRequest(symbol=symbol, start_time_nanos=start_nanos, end_time_nanos=end_nanos)
+        response = await _answer(self._stub.GetVwap(request))
+        is_said = response.HasField("own_fills_on_tape")
+        return TapeFacts(response.eligibility_rule, response.own_fills_on_tape if is_said else None)
+
+    async def trades(self, symbol: str, after_sequence: int, start_nanos: int) -> AsyncIterator[Prints]:
+        token = ""
+        while True:
+            request = pb.ListTradesRequest(
+                symbol=symbol,
+                after_sequence=after_sequence,
+                start_time_nanos=start_nanos,
+                page_size=_PAGE_BATCHES,
+                page_token=token,
+            )
+            try:
+                response = await _answer(self._stub.ListTrades(request))
+            except TapelineError as error:
+                if error.reason in _NO_DATA:
+                    return
+                raise
+            for batch in response.batches:
+                yield prints_from_wire(batch)
+            token = response.next_page_token
+            if not token:
+                return
+
+    def feed(self) -> GrpcMarketFeed:
+        return GrpcMarketFeed(self._stub)
+
+
+class GrpcMarketFeed:
+    """A `MarketFeed` over one StreamMarket call. The newest acknowledgement replaces one not yet sent."""
+
+    def __init__(self, stub: market_data_service_pb2_grpc.MarketDataServiceStub) -> None:
+        self._stub = stub
+        self._subscription: pb.StreamMarketRequest | None = None
+        self._acknowledgement: pb.StreamMarketRequest | None = None
+        self._is_first = True
+        self._arrived = asyncio.Event()
+        self._call: Any = None
+        self._is_closed = False
+
+    def subscribe(self, resume_after: Mapping[str, int | None]) -> None:
+        request = pb.StreamMarketRequest(
+            symbols=sorted(resume_after),
+            resume_after_sequence={
+                symbol: sequence for symbol, sequence in resume_after.items() if sequence is not None
+            },
+        )
+        if self._is_first:
+            self._is_first = False
+            request.pace = True
+            request.subscriber = SUBSCRIBER
+        elif self._acknowledgement is not None:
+            request.idle = self._acknowledgement.idle
+            request.acknowledged_time_nanos = self._acknowledgement.acknowledged_time_nanos
+        self._subscription = request
+        self._arrived.set()
+
+    def acknowledge(self, time_nanos: int, *, is_idle: bool) -> None:
+        self._acknowledgement = pb.StreamMarketRequest(acknowledged_time_nanos=time_nanos, idle=is_idle)
+        self._arrived.set()
+
+    async def messages(self) -> AsyncIterator[MarketMessage]:
+        self._call = self._stub.StreamMarket(self._requests())
+        try:
+            async for response in self._call:
+                message = _message(response)
+                if message is not None:
+                    yield message
+        except grpc.aio.AioRpcError as error:
+            raise _unavailable(error) from error
+        finally:
+            self.close()
+        raise Unavailable("PEER_UNAVAILABLE", "market_data ended the stream")
+
+    def close(self) -> None:
+        self._is_closed = True
+        self._arrived.set()
+        if self._call is not None:
+            self._call.cancel()
+
+    async def _requests(self) -> AsyncIterator[pb.StreamMarketRequest]:
+        while not self._is_closed:
+            await self._arrived.wait()
+            self._arrived.clear()
+            subscription, self._subscription = self._subscription, None
+            if subscription is not None:
+                yield subscription
+            acknowledgement = self._acknowledgement
+            if acknowledgement is not None and subscription is None:
+                yield acknowledgement
+
+
+def prints_from_wire(batch: market_pb2.TradeBatch) -> Prints:
+    """Return a batch's columns without a copy."""
+    return Prints(
+        batch.symbol,
+        batch.first_sequence,
+        _column(batch.event_time_nanos),
+        _column(batch.price_nanos),
+        _column(batch.size_nanos),
+        _column(batch.flags),
+        _column(batch.cancelled_sequence) if batch.cancelled_sequence else None,
+    )
+
+
+def _message(response: pb.StreamMarketResponse) -> MarketMessage | None:
+    match response.WhichOneof("event"):
+        case "time":
+            return time_from_wire(response.time)
+        case "trades":
+            return prints_from_wire(response.trades)
+        case "quote":
+            return quote_from_wire(response.quote)
+        case "status":
+            return status_from_wire(response.status)
+        case _:
+            return None
+
+
+def _column(raw: bytes) -> Column:
+    return np.frombuffer(raw, dtype="<i8")
+
+
+def _unavailable(error: grpc.aio.AioRpcError) -> TapelineError:
+    refusal = from_rpc_error(error)
+    return Unavailable("PEER_UNAVAILABLE", f"market_data: {refusal.reason}: {refusal.message}")
+
+
+async def _answer(call: Awaitable[Any]) -> Any:
+    try:
+        return await call
+    except grpc.aio.AioRpcError as error:
+        raise from_rpc_error(error) from error

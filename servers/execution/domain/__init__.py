@@ -1,0 +1,1 @@
+"""Parent orders as pure values and rules: no clock, no I/O, no protobuf."""
