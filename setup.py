@@ -13,6 +13,7 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 NATIVE = Path("native")
+RELEASE_BUILD = Path("build/release")
 DEBUG_BUILD = Path("build/debug")
 RELEASE_ARGUMENTS = ["-O3"]
 DEBUG_ARGUMENTS = ["-O1", "-g", "-UNDEBUG"]
@@ -68,13 +69,20 @@ class BuildExtensions(build_ext):
     """Translate and compile the extensions, in parallel, for the release or the debug build."""
 
     def finalize_options(self) -> None:
-        """Give the debug build folders of its own."""
+        """Give both builds lasting folders: an editable install would compile in one that it throws away."""
         super().finalize_options()
         self.parallel: int | bool | None = os.cpu_count()
         if self.debug:
             self.inplace = False
-            self.build_lib = str(DEBUG_BUILD)
-            self.build_temp = str(DEBUG_BUILD / "objects")
+        if self.debug or self.inplace:
+            folder = DEBUG_BUILD if self.debug else RELEASE_BUILD
+            self.build_lib = str(folder)
+            self.build_temp = str(folder / "objects")
+
+    def run(self) -> None:
+        """Build, then remove what has no source any more."""
+        super().run()
+        self._remove_leftovers()
 
     def build_extensions(self) -> None:
         """Translate what changed to C, then compile it."""
@@ -106,7 +114,6 @@ class BuildExtensions(build_ext):
         for extension in self.extensions:
             vars(extension).update(vars(by_name[extension.name]))
         super().build_extensions()
-        self._remove_leftovers()
 
     def _remove_leftovers(self) -> None:
         """Remove modules whose source is gone, so that none of them can be imported by accident."""
