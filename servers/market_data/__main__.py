@@ -10,12 +10,16 @@ from tapeline.marketdata.v1.market_data_service_pb2_grpc import add_MarketDataSe
 
 from servers.calendars import Calendars
 from servers.market_data.adapters.exchange import ExchangeVenue
+from servers.market_data.adapters.recorded_history import load_history
 from servers.market_data.adapters.talib_indicators import TalibIndicators
+from servers.market_data.adapters.tape_files import TapeFiles
 from servers.market_data.domain import VenueSession
 from servers.market_data.engine import MarketDataEngine
 from servers.market_data.feed import VenueFeed
 from servers.market_data.market import Market
+from servers.market_data.metrics import MarketDataCollector
 from servers.market_data.pacing import Pacers
+from servers.market_data.recorder import TapeRecorder
 from servers.market_data.service import MarketDataService
 from servers.market_data.settings import MarketDataSettings
 from servers.market_data.shelf import HistoryShelf
@@ -51,7 +55,13 @@ class MarketDataServer:
         self._market = Market(load_instruments(settings.instruments).instruments)
         self._pacers = Pacers(round(settings.pacer_silence_seconds * NANO))
         venue = ExchangeVenue(context.channels.channel("exchange"))
-        self._shelf = HistoryShelf({}, venue, settings.history_sessions)
+        self._shelf = HistoryShelf(venue, settings.history_sessions)
+        self._recorder = TapeRecorder(
+            self._market,
+            TapeFiles(settings.data_dir / "tape", settings.tape_sessions),
+            interval_seconds=settings.tape_sync_seconds,
+            log=context.telemetry.log,
+        )
         self._feed = VenueFeed(
             venue,
             self._market,
@@ -59,6 +69,8 @@ class MarketDataServer:
             wall_clock=context.wall_clock,
             log=context.telemetry.log,
             on_session=self._meet_session,
+            on_prints=self._recorder.mark,
+            on_other_venue=self._recorder.start_over,
         )
         self._streams = MarketStreams(
             self._market,
@@ -70,6 +82,9 @@ class MarketDataServer:
             resume_wait_seconds=settings.resume_wait_seconds,
         )
         self._engine = MarketDataEngine(self._market, self._shelf, self._loaded_calendars, TalibIndicators())
+        context.telemetry.registry.register(
+            MarketDataCollector(self._market, self._pacers, self._feed, self._streams, self._recorder)
+        )
         self._tasks: list[asyncio.Task[None]] = []
         self._calendars: asyncio.Task[Calendars] | None = None
 
@@ -84,12 +99,21 @@ class MarketDataServer:
 
     async def start(self) -> None:
         self._calendars = asyncio.create_task(asyncio.to_thread(self._load_calendars), name="load calendars")
+        restored = await asyncio.to_thread(self._recorder.restore)
+        if restored:
+            self._context.telemetry.log.info("restored the tape", prints=restored)
+        if self._settings.history:
+            self._shelf.files = await asyncio.to_thread(
+                load_history, self._settings.history, await self._calendars, self._settings.calendar
+            )
+        self._run(self._recorder.run(), "record the tape")
         self._run(self._feed.run(), "follow the venue")
 
     async def stop(self) -> None:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._recorder.close()
         if self._calendars is not None:
             with suppress(Exception):
                 await self._calendars

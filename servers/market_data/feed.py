@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Protocol
 
 from servers.market_data.domain import Acknowledgement, Prints, VenueSession
@@ -39,7 +39,8 @@ class VenueFeed:
 
     Args:
         on_session: called with each session that the venue reports at connection, before its prints.
-        on_prints: called with each run that is new on the tape.
+        on_prints: called with the symbol of each run that is new on the tape.
+        on_other_venue: called when a tape that was kept turned out to be of another venue.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class VenueFeed:
         log: FeedLog,
         on_session: Callable[[VenueSession], None] = lambda _session: None,
         on_prints: Callable[[str], None] = lambda _symbol: None,
+        on_other_venue: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._venue = venue
         self._market = market
@@ -60,6 +62,7 @@ class VenueFeed:
         self._log = log
         self._on_session = on_session
         self._on_prints = on_prints
+        self._on_other_venue = on_other_venue
         self._changed = Signal()
         self._in_step = asyncio.Event()
         self.reconnect_count = 0
@@ -103,9 +106,10 @@ class VenueFeed:
         market = self._market
         session = await self._venue.session()
         self._on_session(session)
-        for symbol in sorted(market.tapes):
-            if symbol in {status.symbol for status in session.statuses}:
-                await self._refill(symbol)
+        for symbol in sorted({status.symbol for status in session.statuses} & set(market.tapes)):
+            if not await self._is_same_venue(symbol):
+                await self._start_over(symbol)
+            await self._refill(symbol)
         for status in session.statuses:
             market.apply(status)
         market.apply(session.time)
@@ -123,7 +127,10 @@ class VenueFeed:
     async def _take(self, prints: Prints) -> None:
         """Put a run on the tape; when prints are missing before it, fetch those first."""
         tape = self._market.tapes.get(prints.symbol)
-        if tape is not None and prints.first_sequence > tape.last_sequence + 1:
+        if tape is not None and prints.first_sequence <= tape.last_sequence and not tape.agrees_with(prints):
+            await self._start_over(prints.symbol)
+            await self._refill(prints.symbol, before_sequence=prints.first_sequence)
+        elif tape is not None and prints.first_sequence > tape.last_sequence + 1:
             missing_from = tape.last_sequence + 1
             await self._refill(prints.symbol, before_sequence=prints.first_sequence)
             if prints.first_sequence > tape.last_sequence + 1:
@@ -134,6 +141,26 @@ class VenueFeed:
                     last_sequence=prints.first_sequence - 1,
                 )
         self._put(prints)
+
+    async def _is_same_venue(self, symbol: str) -> bool:
+        """Return whether the venue's tape has our last print, or has nothing to say about it."""
+        tape = self._market.tapes[symbol]
+        if not len(tape):
+            return True
+        try:
+            async for prints in self._venue.list_trades(symbol, tape.last_sequence - 1):
+                return tape.agrees_with(prints)
+        except TapelineError as error:
+            if error.reason != "SEQUENCE_AHEAD":
+                raise
+            return False
+        return True
+
+    async def _start_over(self, symbol: str) -> None:
+        self._log.warning("the tape is not this venue's and starts over", symbol=symbol)
+        self._market.clear_tape(symbol)
+        if self._on_other_venue is not None:
+            await self._on_other_venue()
 
     async def _refill(self, symbol: str, before_sequence: int | None = None) -> None:
         after = self._market.tapes[symbol].last_sequence

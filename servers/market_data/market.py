@@ -110,6 +110,19 @@ class Market:
         self.instruments[instrument.symbol] = instrument
         self.tapes.setdefault(instrument.symbol, SymbolTape(instrument.symbol))
 
+    def restore_session(self, symbol: str, open_nanos: int, close_nanos: int) -> None:
+        """Set the session of a symbol whose kept tape is read before the venue was heard."""
+        self._sessions[symbol] = (open_nanos, close_nanos)
+
+    def clear_tape(self, symbol: str) -> None:
+        """Empty a tape that is not this venue's; its readers are cut off, since their places are void."""
+        self.tapes[symbol].clear()
+        for subscription in self._markets:
+            if symbol in subscription.symbols:
+                subscription.void()
+        for signal in self._trades:
+            signal.set()
+
     def _apply_prints(self, prints: Prints) -> int:
         tape = self.tapes[prints.symbol]
         added = tape.append(prints)

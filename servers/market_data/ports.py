@@ -33,26 +33,22 @@ class Venue(Protocol):
 
 
 class TapeStore(Protocol):
-    """Where the tape is kept across restarts. What was lost is refilled from the venue."""
+    """Where the tape is kept across restarts, by session (open and close). The venue refills what is lost."""
 
-    def load(self) -> Iterable[Prints]:
-        """Yield what is kept, oldest first; a torn tail is cut off."""
+    def load(self) -> Iterable[tuple[tuple[int, int], Prints]]:
+        """Yield what is kept of the last sessions, oldest first; a torn tail is cut off."""
         ...
 
-    async def append(self, runs: Sequence[Prints]) -> None:
-        """Write runs and sync them. Raises OSError when the disk does not take them."""
-        ...
-
-    async def start_session(self, session_date: str) -> None:
-        """Write what comes to a new file, and let go of the oldest ones."""
+    async def append(self, session: tuple[int, int], runs: Sequence[Prints]) -> None:
+        """Write runs of a session and sync them. Raises OSError when the disk does not take them."""
         ...
 
     async def clear(self) -> None:
-        """Let go of everything: the venue that the tape came from is gone."""
+        """Let go of everything."""
         ...
 
     async def close(self) -> None:
-        """Sync and close."""
+        """Close what is open."""
         ...
 
 

@@ -15,14 +15,16 @@ from servers.market_data.ports import Venue
 class HistoryShelf:
     """Minute bars of sessions before the present one, by symbol.
 
-    Args:
+    Attributes:
         files: bars that were read from recorded files, by symbol, any span of time.
+
+    Args:
         venue: asked for what lies before the first and after the last bar of the files.
         sessions: how many earlier sessions to ask the venue for.
     """
 
-    def __init__(self, files: Mapping[str, BarColumns], venue: Venue, sessions: int) -> None:
-        self._files = files
+    def __init__(self, venue: Venue, sessions: int, files: Mapping[str, BarColumns] | None = None) -> None:
+        self.files: Mapping[str, BarColumns] = files or {}
         self._venue = venue
         self._sessions = sessions
         self._fetched: dict[tuple[str, int], asyncio.Task[BarColumns]] = {}
@@ -42,7 +44,7 @@ class HistoryShelf:
 
     async def _fetch(self, symbol: str, before_nanos: int) -> BarColumns:
         venue = (await self._venue.history(symbol, self._sessions)).between(0, before_nanos)
-        recorded = self._files.get(symbol)
+        recorded = self.files.get(symbol)
         if recorded is None:
             return venue
         recorded = recorded.between(0, before_nanos)

@@ -15,7 +15,7 @@ from servers.market_data.market import Market
 from servers.market_data.pacing import Pacer, Pacers
 from servers.market_data.subscriptions import MarketSubscription, QuoteSubscription, Signal, TradeCursor
 from servers.model.clock import Clock
-from servers.model.errors import InvalidInput, Unavailable
+from servers.model.errors import InvalidInput, OutOfRange, Unavailable
 
 MAX_NAME_CHARACTERS = 64
 
@@ -70,6 +70,9 @@ class MarketStreams:
                         yield wire.trades_to_wire(prints)
                 yield wire.clock_to_wire(time)
                 await asyncio.sleep(self._batch_seconds)
+        except OutOfRange:
+            self.cut_off_count += 1
+            raise
         finally:
             self._market.leave(signal)
 
@@ -132,6 +135,9 @@ class MarketStreams:
                 if listening.done() and not listening.cancelled():
                     listening.result()
                 await subscription.signal.wait()
+        except OutOfRange:
+            self.cut_off_count += 1
+            raise
         finally:
             listening.cancel()
             market.leave(subscription)

@@ -46,10 +46,11 @@ class MarketSubscription:
         self._events: deque[MarketEvent] = deque()
         self._prints = 0
         self._is_cut_off = False
+        self._is_void = False
 
     def push(self, event: MarketEvent) -> None:
         """Queue one event. A reader that is too far behind is cut off: it keeps nothing from here on."""
-        if self._is_cut_off:
+        if self._is_cut_off or self._is_void:
             return
         if isinstance(event, Prints):
             self._prints += event.count
@@ -59,8 +60,20 @@ class MarketSubscription:
             self._events.clear()
         self.signal.set()
 
+    def void(self) -> None:
+        """Cut the reader off: a tape that it reads has been started over."""
+        self._is_void = True
+        self._events.clear()
+        self.signal.set()
+
     def take(self) -> list[MarketEvent]:
-        """Return what has been queued. Raises OutOfRange STREAM_TOO_SLOW when the reader was cut off."""
+        """Return what has been queued.
+
+        Raises OutOfRange: STREAM_TOO_SLOW when the reader fell behind, SEQUENCE_EXPIRED when a tape was
+        started over.
+        """
+        if self._is_void:
+            raise started_over()
         if self._is_cut_off:
             raise too_slow(self._limit_prints)
         events = list(self._events)
@@ -79,6 +92,7 @@ class TradeCursor:
             self._sequence = tape.trimmed_sequence
         self._limit_prints = limit_prints
         self._is_live = False
+        self._generation = tape.generation
 
     def take(self) -> Iterator[Prints]:
         """Yield what has been printed since, in runs of at most 1,000, up to what stands on the tape now.
@@ -87,6 +101,8 @@ class TradeCursor:
         it is live, and one that then falls further behind than the limit gets OutOfRange STREAM_TOO_SLOW.
         """
         tape = self._tape
+        if tape.generation != self._generation:
+            raise started_over()
         end = tape.last_sequence
         if self._sequence < tape.trimmed_sequence:
             raise too_slow(self._limit_prints) if self._is_live else expired(tape)
@@ -97,6 +113,8 @@ class TradeCursor:
             prints = tape.slice(row, len(tape), MAX_BATCH_PRINTS)
             self._sequence = prints.last_sequence
             yield prints
+            if tape.generation != self._generation:
+                raise started_over()
             if self._sequence < tape.trimmed_sequence:
                 raise too_slow(self._limit_prints)
             row = tape.row_after(self._sequence)
@@ -135,6 +153,11 @@ class QuoteSubscription:
 def too_slow(limit_prints: int) -> OutOfRange:
     """Return the refusal of a reader that fell behind."""
     return OutOfRange("STREAM_TOO_SLOW", limit_prints=limit_prints)
+
+
+def started_over() -> OutOfRange:
+    """Return the refusal of a place on a tape that has been started over."""
+    return OutOfRange("SEQUENCE_EXPIRED", "the venue's sequences have started over: begin anew")
 
 
 def expired(tape: SymbolTape) -> OutOfRange:

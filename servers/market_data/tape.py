@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from servers.market_data.domain import MAX_BATCH_PRINTS, Prints
+from servers.market_data.domain import COLUMN_WIDTH, MAX_BATCH_PRINTS, Prints
 from servers.model.market import TradeFlag
 
 Int64s = npt.NDArray[np.int64]
@@ -40,10 +40,10 @@ class SymbolTape:
     def __init__(self, symbol: str) -> None:
         self.symbol = symbol
         self._count = 0
-        self._time = np.empty(_FIRST_CAPACITY, np.int64)
-        self._price = np.empty(_FIRST_CAPACITY, np.int64)
-        self._size = np.empty(_FIRST_CAPACITY, np.int64)
-        self._flags = np.empty(_FIRST_CAPACITY, np.int64)
+        self._time = np.empty(_FIRST_CAPACITY, _LITTLE)
+        self._price = np.empty(_FIRST_CAPACITY, _LITTLE)
+        self._size = np.empty(_FIRST_CAPACITY, _LITTLE)
+        self._flags = np.empty(_FIRST_CAPACITY, _LITTLE)
         self._counts = np.empty(_FIRST_CAPACITY, np.bool_)
         self._cancelled: dict[int, int] = {}  # sequence of a cancel -> sequence that it undoes
         # Runs of sequences without a gap: the first sequence of each, and the row where it stands.
@@ -55,6 +55,7 @@ class SymbolTape:
         self.last_price_nanos = 0
         self.last_time_nanos = 0
         self.gap_count = 0
+        self.generation = 0
 
     def __len__(self) -> int:
         return self._count
@@ -63,6 +64,25 @@ class SymbolTape:
     def trimmed_sequence(self) -> int:
         """Return the highest sequence that has been let go, 0 when none was."""
         return self._trimmed_sequence
+
+    def clear(self) -> None:
+        """Forget everything; places on the tape from before are void (`generation`)."""
+        generation, gaps = self.generation, self.gap_count
+        SymbolTape.__init__(self, self.symbol)
+        self.generation, self.gap_count = generation + 1, gaps
+
+    def agrees_with(self, prints: Prints) -> bool:
+        """Return whether a run has the same print as the tape at the last sequence that both have."""
+        sequence = min(self.last_sequence, prints.last_sequence)
+        row = self.row_after(sequence - 1)
+        if sequence < prints.first_sequence or row >= self._count or self.sequence_at(row) != sequence:
+            return True
+        offset = (sequence - prints.first_sequence) * COLUMN_WIDTH
+        given = [
+            column[offset : offset + COLUMN_WIDTH]
+            for column in (prints.event_time_nanos, prints.price_nanos, prints.size_nanos)
+        ]
+        return given == [column[row].tobytes() for column in (self._time, self._price, self._size)]
 
     def append(self, prints: Prints) -> int:
         """Add what is new of a validated run, and return how many rows that was.
@@ -129,10 +149,10 @@ class SymbolTape:
             symbol=self.symbol,
             count=end_row - row,
             first_sequence=first,
-            event_time_nanos=self._time[row:end_row].astype(_LITTLE, copy=False).tobytes(),
-            price_nanos=self._price[row:end_row].astype(_LITTLE, copy=False).tobytes(),
-            size_nanos=self._size[row:end_row].astype(_LITTLE, copy=False).tobytes(),
-            flags=self._flags[row:end_row].astype(_LITTLE, copy=False).tobytes(),
+            event_time_nanos=self._time[row:end_row].tobytes(),
+            price_nanos=self._price[row:end_row].tobytes(),
+            size_nanos=self._size[row:end_row].tobytes(),
+            flags=self._flags[row:end_row].tobytes(),
             cancelled_sequence=self._cancelled_column(row, end_row, first),
         )
 
