@@ -12,7 +12,10 @@ from servers.execution.adapters.market import GrpcMarket
 from servers.execution.adapters.orders import GrpcOrders
 from servers.execution.adapters.risk import GrpcRisk
 from servers.execution.adapters.spans import ParentSpans
+from servers.execution.book import ParentBook
+from servers.execution.booking import FactBooking
 from servers.execution.changes import Changes
+from servers.execution.conducting import Conductor
 from servers.execution.engine import ExecutionEngine
 from servers.execution.following import Follower
 from servers.execution.metrics import ExecutionCollector
@@ -83,21 +86,21 @@ async def build(settings: ExecutionSettings, context: Context) -> ExecutionCompo
     orders = GrpcOrders(context.channels.channel("orders"))
     risk = GrpcRisk(context.channels.channel("risk"), log)
     changes = Changes()
-    engine = ExecutionEngine(
-        journal=durable,
+    book = ParentBook(durable, settings.tuning(), changes.note)
+    engine = ExecutionEngine(book, market=market, risk=risk, clock=clock, new_id=lambda: str(ULID()))
+    conductor = Conductor(book, market, orders, ParentSpans(context.telemetry.tracer))
+    follower = Follower(
+        engine,
+        conductor,
+        FactBooking(book),
         market=market,
         orders=orders,
         risk=risk,
-        tracing=ParentSpans(context.telemetry.tracer),
-        clock=clock,
-        tuning=settings.tuning(),
-        new_id=lambda: str(ULID()),
-        on_change=changes.note,
+        log=log,
+        fail=context.fail,
+        timing=settings.timing(),
     )
-    follower = Follower(
-        engine, market=market, orders=orders, risk=risk, log=log, fail=context.fail, timing=settings.timing()
-    )
-    context.telemetry.registry.register(ExecutionCollector(engine))
+    context.telemetry.registry.register(ExecutionCollector(book))
     return ExecutionComponent(engine, follower, journal, ExecutionService(engine, follower, durable, changes))
 
 

@@ -1,4 +1,4 @@
-"""The loops that keep parents alive: the market, the facts of orders, the kill switch, and a tick without any.
+"""The loops that keep parents alive: the market, the facts of orders, the kill switch, and a tick.
 
 The market paces: time is acknowledged when everything up to it has been worked through and the children
 it led to are acknowledged and, where they cross, final. So results do not depend on how fast this process
@@ -13,8 +13,10 @@ from dataclasses import dataclass
 
 import structlog
 
+from servers.execution.booking import FactBooking
+from servers.execution.conducting import Conductor, Sending
 from servers.execution.domain.tape import Prints
-from servers.execution.engine import ExecutionEngine, Sending
+from servers.execution.engine import ExecutionEngine
 from servers.execution.ports import Market, MarketFeed, MarketMessage, Orders, Risk
 from servers.model.errors import ResourceExhausted, TapelineError, Unavailable
 from servers.model.market import MarketTime, Quote, TradingStatus
@@ -38,6 +40,8 @@ class Follower:
     def __init__(
         self,
         engine: ExecutionEngine,
+        conductor: Conductor,
+        booking: FactBooking,
         *,
         market: Market,
         orders: Orders,
@@ -47,6 +51,9 @@ class Follower:
         timing: Timing = Timing(),  # frozen
     ) -> None:
         self._engine = engine
+        self._book = engine.book
+        self._conductor = conductor
+        self._booking = booking
         self._market = market
         self._orders = orders
         self._risk = risk
@@ -86,7 +93,7 @@ class Follower:
         ends = loop.time() + self._timing.subscribed_seconds
         async with self._progressed:
             while loop.time() < ends:
-                tape = self._engine.tapes.get(symbol)
+                tape = self._book.tapes.get(symbol)
                 if tape is None or (symbol in self._subscribed and tape.phase):
                     return tape is not None
                 try:
@@ -97,10 +104,10 @@ class Follower:
 
     async def tick(self) -> None:
         """Let parents stop, cancel or end now, without waiting for the market; nothing new is sent."""
-        sendings = await self._engine.on_time(MarketTime(self._engine.now_nanos), may_send=False)
+        sendings = await self._conductor.on_time(MarketTime(self._book.now_nanos), may_send=False)
         for sending in sendings:
             try:
-                await self._engine.send(sending)
+                await self._conductor.send(sending)
             except TapelineError as error:
                 self._log.info("cancel not sent", reason=error.reason)
 
@@ -109,9 +116,9 @@ class Follower:
     async def _follow_market(self) -> None:
         pause_seconds = self._timing.first_pause_seconds
         while True:
-            if not self._engine.symbols and not self._engine.unjoined:
-                self._engine.symbols_changed.clear()
-                await self._engine.symbols_changed.wait()
+            if not self._book.symbols and not self._book.unjoined:
+                self._book.symbols_changed.clear()
+                await self._book.symbols_changed.wait()
             try:
                 await self._engine.rejoin()
                 async with asyncio.TaskGroup() as group:
@@ -132,11 +139,11 @@ class Follower:
     async def _follow_feed(self) -> None:
         feed = self._feed = self._market.feed()
         try:
-            self._engine.symbols_changed.clear()
-            tapes = self._engine.tapes
-            feed.subscribe({symbol: tapes[symbol].last_sequence or None for symbol in self._engine.symbols})
-            self._subscribed.update(self._engine.symbols)
-            feed.acknowledge(self._worked_through_nanos, is_idle=self._engine.is_idle)
+            self._book.symbols_changed.clear()
+            tapes = self._book.tapes
+            feed.subscribe({symbol: tapes[symbol].last_sequence or None for symbol in self._book.symbols})
+            self._subscribed.update(self._book.symbols)
+            feed.acknowledge(self._worked_through_nanos, is_idle=self._book.is_idle)
             async for message in feed.messages():
                 self._heard = asyncio.get_running_loop().time()
                 await self._take(feed, message)
@@ -145,62 +152,61 @@ class Follower:
 
     async def _renew_subscription(self) -> None:
         while True:
-            await self._engine.symbols_changed.wait()
-            self._engine.symbols_changed.clear()
-            added = set(self._engine.symbols) - self._subscribed
+            await self._book.symbols_changed.wait()
+            self._book.symbols_changed.clear()
+            added = set(self._book.symbols) - self._subscribed
             if added and self._feed is not None:
                 self._subscribed.update(added)
                 self._feed.subscribe(dict.fromkeys(self._subscribed))
 
     async def _take(self, feed: MarketFeed, message: MarketMessage) -> None:
-        engine = self._engine
+        conductor = self._conductor
         match message:
             case Prints():
-                if not engine.on_prints(message):
+                if not conductor.on_prints(message):
                     await self._refill(message.symbol)
-                    engine.on_prints(message)
+                    conductor.on_prints(message)
             case Quote():
-                engine.on_quote(message)
+                conductor.on_quote(message)
             case TradingStatus():
-                engine.on_status(message)
+                conductor.on_status(message)
             case MarketTime():
-                sendings = await engine.on_time(message)
+                sendings = await conductor.on_time(message)
                 if sendings:
                     await self._deliver(sendings)
                 self._worked_through_nanos = message.event_time_nanos
-                feed.acknowledge(message.event_time_nanos, is_idle=engine.is_idle)
+                feed.acknowledge(message.event_time_nanos, is_idle=self._book.is_idle)
                 async with self._progressed:
                     self._progressed.notify_all()
 
     async def _refill(self, symbol: str) -> None:
-        tape = self._engine.tapes[symbol]
+        tape = self._book.tapes[symbol]
         self._log.info("prints missing", symbol=symbol, after_sequence=tape.last_sequence)
         async for prints in self._market.trades(symbol, tape.last_sequence, 0):
-            self._engine.on_prints(prints)
+            self._conductor.on_prints(prints)
 
     async def _deliver(self, sendings: Sequence[Sending]) -> None:
         await asyncio.gather(*(self._send_surely(sending) for sending in sendings))
         loop = asyncio.get_running_loop()
         ends = loop.time() + self._timing.settle_seconds
-        while not all(self._engine.is_settled(sending) for sending in sendings):
-            self._engine.facts_arrived.clear()
+        while not all(self._conductor.is_settled(sending) for sending in sendings):
+            self._booking.arrived.clear()
             try:
-                await asyncio.wait_for(self._engine.facts_arrived.wait(), ends - loop.time())
+                await asyncio.wait_for(self._booking.arrived.wait(), ends - loop.time())
             except TimeoutError:
                 return
 
     async def _send_surely(self, sending: Sending) -> None:
+        execution_id = sending.parent.execution_id
         pause_seconds = self._timing.first_pause_seconds
         while True:
             try:
-                await self._engine.send(sending)
+                await self._conductor.send(sending)
             except (Unavailable, ResourceExhausted) as error:
-                self._log.info("orders away", reason=error.reason, execution_id=sending.parent.execution_id)
+                self._log.info("orders away", reason=error.reason, execution_id=execution_id)
             except TapelineError as error:
-                self._log.error(
-                    "children refused", reason=error.reason, execution_id=sending.parent.execution_id
-                )
-                await self._engine.refuse_children(sending, error)
+                self._log.error("children refused", reason=error.reason, execution_id=execution_id)
+                await self._booking.refuse_children(execution_id, sending.children, error)
                 return
             else:
                 return
@@ -213,8 +219,8 @@ class Follower:
             await asyncio.sleep(self._timing.repeat_acknowledgement_seconds)
             feed = self._feed
             if feed is not None and self._worked_through_nanos:
-                feed.acknowledge(self._worked_through_nanos, is_idle=self._engine.is_idle)
-            if not self._engine.is_idle and loop.time() - self._heard > self._timing.silent_tick_seconds:
+                feed.acknowledge(self._worked_through_nanos, is_idle=self._book.is_idle)
+            if not self._book.is_idle and loop.time() - self._heard > self._timing.silent_tick_seconds:
                 await self.tick()
 
     # -- Orders and risk ----------------------------------------------------------------------------
@@ -224,11 +230,11 @@ class Follower:
         pause_seconds = self._timing.first_pause_seconds
         while True:
             try:
-                async for page in self._orders.facts(self._engine.orders_sequence):
+                async for page in self._orders.facts(self._book.orders_sequence):
                     pause_seconds = self._timing.first_pause_seconds
-                    await self._engine.on_facts(page)
+                    await self._booking.on_facts(page)
                     if not is_resent:
-                        await self._engine.resend()
+                        await self._conductor.resend()
                         is_resent = True
             except TapelineError as error:
                 self._log.info("order events ended", reason=error.reason)
@@ -238,7 +244,7 @@ class Follower:
     async def _follow_risk(self) -> None:
         async for switches in self._risk.kill_switches():
             await self._engine.on_kill_switches(switches)
-            if not self._engine.is_idle:
+            if not self._book.is_idle:
                 await self.tick()
 
     def _ended(self, task: asyncio.Task[None]) -> None:

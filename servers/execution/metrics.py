@@ -9,26 +9,24 @@ from prometheus_client import Metric
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from servers.execution.book import ParentBook
 from servers.execution.domain.events import ExecutionState
-from servers.execution.engine import ExecutionEngine
 
 PARENTS = "tapeline_execution_parents"  # gauge; state
 FILLED = "tapeline_execution_filled_share"  # gauge; execution_id, of parents that are not over
-PARTICIPATION = "tapeline_execution_participation_rate"  # gauge; execution_id, of parents that are not over
-SCHEDULE_LAG = (
-    "tapeline_execution_schedule_lag_share"  # gauge; execution_id; share of the quantity behind plan
-)
+PARTICIPATION = "tapeline_execution_participation_rate"  # gauge; execution_id; likewise
+SCHEDULE_LAG = "tapeline_execution_schedule_lag_share"  # gauge; execution_id; behind plan
 
 
 class ExecutionCollector(Collector):
-    """Shows the engine's parents to a Prometheus registry, read when somebody scrapes."""
+    """Shows the parents to a Prometheus registry, read when somebody scrapes."""
 
-    def __init__(self, engine: ExecutionEngine) -> None:
-        self._engine = engine
+    def __init__(self, book: ParentBook) -> None:
+        self._book = book
 
     def collect(self) -> Iterable[Metric]:
         """Yield the metric families."""
-        counts = Counter(parent.state for parent in self._engine.parents.values())
+        counts = Counter(parent.state for parent in self._book.parents.values())
         parents = GaugeMetricFamily(PARENTS, "Parent orders by state.", labels=("state",))
         for state in ExecutionState:
             parents.add_metric((state.name,), counts[state])
@@ -39,10 +37,10 @@ class ExecutionCollector(Collector):
         lag = GaugeMetricFamily(
             SCHEDULE_LAG, "Scheduled less filled, as a share of the quantity.", labels=labels
         )
-        for execution_id, working in self._engine.working.items():
+        for execution_id, working in self._book.working.items():
             parent = working.parent
-            planned = working.scheduled_nanos(self._engine.now_nanos)
+            planned = working.scheduled_nanos(self._book.now_nanos)
             filled.add_metric((execution_id,), parent.filled_quantity_nanos / parent.quantity_nanos)
-            share.add_metric((execution_id,), working.participation_rate)
+            share.add_metric((execution_id,), working.figures.participation_rate)
             lag.add_metric((execution_id,), (planned - parent.filled_quantity_nanos) / parent.quantity_nanos)
         yield from (filled, share, lag)

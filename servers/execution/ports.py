@@ -1,19 +1,22 @@
-"""What execution needs from others: a market, somebody who routes, somebody who knows the limits, a journal."""
+"""What execution needs from others: a market, a router of orders, a keeper of limits, a journal."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from enum import IntEnum
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeVar
 
 from servers.execution.domain.events import Child, Event
 from servers.execution.domain.parameters import Parameters, SessionTimes
 from servers.execution.domain.tape import Prints
 from servers.execution.domain.view import Execution
+from servers.model.errors import TapelineError
 from servers.model.instrument import Instrument
 from servers.model.market import MarketTime, Quote, TradingStatus
 from servers.model.order import Fill, OrderState, Rejection
+
+Answer = TypeVar("Answer")
 
 
 class VolumeCurve(NamedTuple):
@@ -215,5 +218,13 @@ class Tracing(Protocol):
     """Spans under a parent order's own trace."""
 
     def span(self, name: str, execution_id: str, traceparent: str) -> AbstractContextManager[str]:
-        """Work under a span and yield its traceparent. Above a bound of spans a trace is linked, not grown."""
+        """Work under a span and yield its traceparent. Past a bound of spans a trace is only linked."""
         ...
+
+
+async def answer_or(answer: Awaitable[Answer], otherwise: Answer) -> Answer:
+    """Return an answer that the parent can do without, or `otherwise` when it cannot be had."""
+    try:
+        return await answer
+    except TapelineError:
+        return otherwise

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
+from typing import Any, TypeAlias
 
 import grpc
 from tapeline.execution.v1 import execution_service_pb2 as pb
@@ -21,6 +23,9 @@ from servers.runtime.tracing import current_traceparent
 UPDATE_SECONDS = 0.1
 HEARTBEAT_SECONDS = 0.5
 _MAX_PAGE = 1_000
+_SEQUENCE = re.compile(r"[0-9]{1,18}")
+
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 
 class ExecutionService(execution_service_pb2_grpc.ExecutionServiceServicer):
@@ -35,7 +40,7 @@ class ExecutionService(execution_service_pb2_grpc.ExecutionServiceServicer):
         self._changes = changes
 
     async def StartExecution(
-        self, request: pb.StartExecutionRequest, context: grpc.aio.ServicerContext
+        self, request: pb.StartExecutionRequest, context: Context
     ) -> pb.StartExecutionResponse:
         request_id = check_request_id(request.request_id)
         if not request.HasField("parameters"):
@@ -46,58 +51,58 @@ class ExecutionService(execution_service_pb2_grpc.ExecutionServiceServicer):
         return pb.StartExecutionResponse(execution=wire.execution_to_wire(view))
 
     async def PauseExecution(
-        self, request: pb.PauseExecutionRequest, context: grpc.aio.ServicerContext
+        self, request: pb.PauseExecutionRequest, context: Context
     ) -> pb.PauseExecutionResponse:
         view = await self._engine.pause(check_request_id(request.request_id), _id(request.execution_id))
         await self._follower.tick()
         return pb.PauseExecutionResponse(execution=wire.execution_to_wire(view))
 
     async def ResumeExecution(
-        self, request: pb.ResumeExecutionRequest, context: grpc.aio.ServicerContext
+        self, request: pb.ResumeExecutionRequest, context: Context
     ) -> pb.ResumeExecutionResponse:
         view = await self._engine.resume(check_request_id(request.request_id), _id(request.execution_id))
         return pb.ResumeExecutionResponse(execution=wire.execution_to_wire(view))
 
     async def CancelExecution(
-        self, request: pb.CancelExecutionRequest, context: grpc.aio.ServicerContext
+        self, request: pb.CancelExecutionRequest, context: Context
     ) -> pb.CancelExecutionResponse:
         view = await self._engine.cancel(check_request_id(request.request_id), _id(request.execution_id))
         await self._follower.tick()
         return pb.CancelExecutionResponse(execution=wire.execution_to_wire(view))
 
     async def GetExecution(
-        self, request: pb.GetExecutionRequest, context: grpc.aio.ServicerContext
+        self, request: pb.GetExecutionRequest, context: Context
     ) -> pb.GetExecutionResponse:
         execution_id = _id(request.execution_id)
-        view = self._engine.view(execution_id)
-        report = self._engine.parents[execution_id].report
+        view = self._engine.book.view(execution_id)
+        report = self._engine.book.parents[execution_id].report
         return pb.GetExecutionResponse(
             execution=wire.execution_to_wire(view),
             report=None if report is None else wire.report_to_wire(report, view),
         )
 
     async def ListExecutions(
-        self, request: pb.ListExecutionsRequest, context: grpc.aio.ServicerContext
+        self, request: pb.ListExecutionsRequest, context: Context
     ) -> pb.ListExecutionsResponse:
         size = _page_size(request.page_size, 100)
         before = request.page_token
-        if before and before not in self._engine.parents:
+        if before and before not in self._engine.book.parents:
             raise InvalidInput("PAGE_TOKEN_INVALID", field="page_token")
         found = [
             key
-            for key, parent in sorted(self._engine.parents.items(), reverse=True)
+            for key, parent in sorted(self._engine.book.parents.items(), reverse=True)
             if (not before or key < before)
             and (not request.account or parent.parameters.account == request.account)
             and not (request.running_only and parent.state.is_final)
         ]
         page = found[:size]
         return pb.ListExecutionsResponse(
-            executions=[wire.execution_to_wire(self._engine.view(key)) for key in page],
+            executions=[wire.execution_to_wire(self._engine.book.view(key)) for key in page],
             next_page_token=page[-1] if len(found) > size else "",
         )
 
     async def ListExecutionEvents(
-        self, request: pb.ListExecutionEventsRequest, context: grpc.aio.ServicerContext
+        self, request: pb.ListExecutionEventsRequest, context: Context
     ) -> pb.ListExecutionEventsResponse:
         size = _page_size(request.page_size, 200)
         if request.after_sequence < 0:
@@ -118,15 +123,15 @@ class ExecutionService(execution_service_pb2_grpc.ExecutionServiceServicer):
         )
 
     async def StreamExecution(
-        self, request: pb.StreamExecutionRequest, context: grpc.aio.ServicerContext
+        self, request: pb.StreamExecutionRequest, context: Context
     ) -> AsyncIterator[pb.StreamExecutionResponse]:
         execution_id = _id(request.execution_id)
-        self._engine.view(execution_id)
+        self._engine.book.view(execution_id)
         with self._changes.watch(execution_id) as watch:
             conflated = 0
             while True:
-                view = self._engine.view(execution_id)
-                parent = self._engine.parents[execution_id]
+                view = self._engine.book.view(execution_id)
+                parent = self._engine.book.parents[execution_id]
                 report = parent.report
                 yield pb.StreamExecutionResponse(
                     execution=wire.execution_to_wire(view),
@@ -140,7 +145,7 @@ class ExecutionService(execution_service_pb2_grpc.ExecutionServiceServicer):
                 conflated += max(watch.take() - 1, 0)
 
     async def StreamExecutionEvents(
-        self, request: pb.StreamExecutionEventsRequest, context: grpc.aio.ServicerContext
+        self, request: pb.StreamExecutionEventsRequest, context: Context
     ) -> AsyncIterator[pb.StreamExecutionEventsResponse]:
         after = request.resume_after_sequence
         if after < 0:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from servers.execution.domain.impact import ImpactModel
-from servers.execution.domain.working import Tuning
+from servers.execution.domain.placing import Tuning
 from servers.execution.following import Timing
 from servers.model.clock import NANOS_PER_SECOND
 from servers.runtime.settings import ServerSettings
@@ -21,7 +21,7 @@ class ExecutionSettings(ServerSettings):
     closing_cutoff_seconds: float = Field(
         300,
         gt=0,
-        description="market seconds before the close at which a residual goes to the closing auction",
+        description="market seconds before the close at which a residual joins the auction",
     )
     impact_coefficient: float = Field(0.7, ge=0, description="coefficient of the square-root impact model")
     impact_daily_volatility: float = Field(

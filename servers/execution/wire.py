@@ -44,6 +44,13 @@ from servers.wire.trading import (
 )
 
 _ALGORITHMS = {algorithm.value: algorithm for algorithm in Algorithm}
+_RULES = {0: CompletionRule.LEAVE_RESIDUAL, **{rule.value: rule for rule in CompletionRule}}
+_FRACTIONS = (
+    "max_participation_rate",
+    "clean_up_participation_rate",
+    "max_market_impact",
+    "max_vwap_deviation",
+)
 _SAME_NAME = (
     "account",
     "symbol",
@@ -98,21 +105,20 @@ def parameters_from_wire(message: execution_pb2.ExecutionParameters) -> Paramete
         raise InvalidInput(
             "ENUM_UNSPECIFIED", f"algorithm is {message.algorithm}: unspecified or unknown", field="algorithm"
         )
-    rule = message.completion_rule or CompletionRule.LEAVE_RESIDUAL
-    if rule not in CompletionRule:
-        raise InvalidInput("ENUM_UNSPECIFIED", f"completion_rule is {rule}: unknown", field="completion_rule")
-    for field in (
-        "max_participation_rate",
-        "clean_up_participation_rate",
-        "max_market_impact",
-        "max_vwap_deviation",
-    ):
+    rule = _RULES.get(message.completion_rule)
+    if rule is None:
+        raise InvalidInput(
+            "ENUM_UNSPECIFIED",
+            f"completion_rule is {message.completion_rule}: unknown",
+            field="completion_rule",
+        )
+    for field in _FRACTIONS:
         if not math.isfinite(getattr(message, field)):
             raise InvalidInput("VALUE_OUT_OF_RANGE", f"{field} is not finite", field=field)
     parameters = Parameters(
         side=side_from_wire(message.side),
         algorithm=algorithm,
-        completion_rule=CompletionRule(rule),
+        completion_rule=rule,
         **{field: getattr(message, field) for field in _SAME_NAME},
     )
     parameters.validate()

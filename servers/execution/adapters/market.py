@@ -130,7 +130,8 @@ class GrpcMarketFeed:
         self._arrived.set()
 
     async def messages(self) -> AsyncIterator[MarketMessage]:
-        self._call = self._stub.StreamMarket(self._requests())
+        requests: Any = self._requests()  # grpc's stubs know synchronous iterators alone
+        self._call = self._stub.StreamMarket(requests)
         try:
             async for response in self._call:
                 message = _message(response)

@@ -11,7 +11,7 @@ MAX_SPANS = 1_000
 
 
 class ParentSpans:
-    """A `Tracing` over the runtime's tracer. Beyond `MAX_SPANS` spans a parent's work goes into linked traces."""
+    """A `Tracing` over the runtime's tracer. Beyond `MAX_SPANS` a parent's work goes into linked traces."""
 
     def __init__(self, tracer: Tracer) -> None:
         self._tracer = tracer
@@ -23,10 +23,9 @@ class ParentSpans:
         if not traceparent:
             yield ""
             return
-        if count > MAX_SPANS:
-            links, parent = (traceparent,), ""
-        else:
-            links, parent = (), traceparent
+        is_within = count <= MAX_SPANS
+        links = () if is_within else (traceparent,)
+        parent = traceparent if is_within else ""
         with self._tracer.start_span(name, parent, links=links, execution_id=execution_id) as span:
             yield span.traceparent
 

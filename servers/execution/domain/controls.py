@@ -92,7 +92,7 @@ class DeviationControl:
         if filled_share < FILLED_SHARE_FOR_DEVIATION or not market_vwap > 0 or self.mode is Deviation.PAUSE:
             return None
         deviation = abs(own_average / market_vwap - 1)
-        wanted = self.mode
+        wanted: Deviation = self.mode
         if deviation > 2 * self._bound and not self._is_answered:
             wanted = Deviation.PAUSE
         elif deviation > self._bound:

@@ -63,6 +63,16 @@ def passive_price(side: Side, quote: Quote, instrument: Instrument, limit: int) 
     return instrument.ceil_to_tick(max(touch, limit)) if touch else 0
 
 
+def opening_price(side: Side, quote: Quote, instrument: Instrument, limit: int) -> int:
+    """Return the limit of a child for the opening auction: 1 % beyond the last price; 0 without one."""
+    last = quote.reference_price_nanos
+    if not last:
+        return 0
+    if side is Side.BUY:
+        return instrument.floor_to_tick(min(last + last // 100, limit or INT64_MAX))
+    return instrument.ceil_to_tick(max(last - last // 100, limit))
+
+
 def child_quantity(
     wanted: int, due: Due, room: int, min_child: int, unsent: int, instrument: Instrument
 ) -> int:

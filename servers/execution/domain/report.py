@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -101,14 +101,16 @@ def make_report(given: ReportInput, tape: Tape) -> ExecutionReport:
     prices = np.array([fill.price_nanos for fill in given.fills], dtype=np.int64)
     sizes = np.array([fill.quantity_nanos for fill in given.fills], dtype=np.int64)
     mids = np.array(given.mids_when_sent_nanos, dtype=np.int64)
+    last = tape.last_price_before(given.interval_end_time_nanos) or given.last_price_nanos
+    arrival = given.arrival_price_nanos or last
+    decided = given.decision_price_nanos or arrival
     filled = sum(fill.quantity_nanos for fill in given.fills)
     notional_attos = sum(fill.notional_attos for fill in given.fills)
     average = notional_attos / (filled * NANO) if filled else math.nan
     start, end = given.arrival_time_nanos, given.interval_end_time_nanos
-    market = interval_vwap(*tape.eligible(), start, end - 1)
-    tape_prices, _, tape_times = tape.eligible()
-    twap = interval_twap(tape_prices, tape_times, start, end)
-    last = tape.last_price_before(end) or given.last_price_nanos or given.arrival_price_nanos
+    tape_prices, tape_sizes, tape_times = tape.eligible()
+    market = interval_vwap(tape_prices.data, tape_sizes.data, tape_times.data, start, end - 1)
+    twap = interval_twap(tape_prices.data, tape_times.data, start, end)
     is_closed = bool(given.session_close_time_nanos) and end >= given.session_close_time_nanos
     in_benchmark = given.own_fills_on_tape is not False
     volume = market.quantity_nanos + (0 if in_benchmark else filled)
@@ -116,12 +118,12 @@ def make_report(given: ReportInput, tape: Tape) -> ExecutionReport:
     costs = shortfall(
         given.side.sign,
         given.quantity_nanos,
-        given.decision_price_nanos or given.arrival_price_nanos,
-        given.arrival_price_nanos,
-        last,
-        prices,
-        sizes,
-        mids,
+        decided,
+        arrival,
+        last or arrival,
+        prices.data,
+        sizes.data,
+        mids.data,
         impact_e18=given.impact_attos if filled else 0,
         fees_e18=sum(fill.fee.attos for fill in given.fills),
     )
@@ -132,7 +134,6 @@ def make_report(given: ReportInput, tape: Tape) -> ExecutionReport:
         bps = slippage_bps(given.side.sign, average, price) if is_known else math.nan
         return Benchmark(name, price_nanos, price if price > 0 else math.nan, bps, cost, note)
 
-    decided = given.decision_price_nanos or given.arrival_price_nanos
     benchmarks = [
         against(
             "decision",
@@ -147,8 +148,8 @@ def make_report(given: ReportInput, tape: Tape) -> ExecutionReport:
             "interval_vwap",
             market.price,
             market.price_nanos or 0,
-            f"{market.print_count:,} eligible prints, {market.quantity_nanos / NANO:,.0f} shares, from arrival to the"
-            f" end of the horizon; {'own fills included' if in_benchmark else 'own fills not on this tape'}."
+            f"{market.print_count:,} eligible prints, {market.quantity_nanos / NANO:,.0f} shares, from"
+            f" arrival to the end of the horizon; own fills {'included' if in_benchmark else 'not included'}."
             + (f" {given.note}" if given.note else ""),
         ),
         against(
@@ -200,20 +201,10 @@ def make_report(given: ReportInput, tape: Tape) -> ExecutionReport:
     )
 
 
-def with_close(report: ExecutionReport, close: Benchmark) -> ExecutionReport:
-    """Return the report with another close benchmark."""
-    return replace(
-        report,
-        benchmarks=tuple(
-            close if benchmark.name == close.name else benchmark for benchmark in report.benchmarks
-        ),
-    )
-
-
 def peak_participation(
     fills: Sequence[Fill], tape: Tape, start_nanos: int, window_nanos: int, own_on_tape: bool
 ) -> float:
-    """Return the highest own share of continuous eligible volume in any window (t - window, t] at a fill's time.
+    """Return the highest own share of continuous eligible volume in any window that ends at a fill.
 
     Volume before `start_nanos` does not count, so the first windows are judged harshly. Fills in auctions
     are no part of continuous volume and stay out.

@@ -48,12 +48,13 @@ def execution_view(parent: ParentOrder, working: WorkingParent | None, now_nanos
             bps = benchmark.slippage_bps if benchmark.slippage_bps == benchmark.slippage_bps else 0.0
         share, scheduled = report.participation_rate, parent.quantity_nanos
     elif working is not None:
-        if working.market_quantity_nanos:
-            vwap_nanos = divide_half_even(working.market_notional_attos, working.market_quantity_nanos)
+        figures = working.figures
+        if figures.quantity_nanos:
+            vwap_nanos = divide_half_even(figures.notional_attos, figures.quantity_nanos)
         if vwap_nanos and parent.filled_quantity_nanos:
             own = parent.filled_notional_attos / (parent.filled_quantity_nanos * NANO)
-            bps = slippage_bps(parent.parameters.side.sign, own, working.market_vwap)
-        share, scheduled = working.participation_rate, working.scheduled_nanos(now_nanos)
+            bps = slippage_bps(parent.parameters.side.sign, own, figures.vwap)
+        share, scheduled = figures.participation_rate, working.scheduled_nanos(now_nanos)
     return Execution(
         execution_id=parent.execution_id,
         parameters=parent.parameters,

@@ -18,9 +18,12 @@ from servers.execution.adapters.memory import (
     Step,
 )
 from servers.execution.adapters.spans import ParentSpans
+from servers.execution.book import ParentBook
+from servers.execution.booking import FactBooking
+from servers.execution.conducting import Conductor
 from servers.execution.domain.events import ExecutionState
 from servers.execution.domain.parameters import Algorithm, Parameters
-from servers.execution.domain.working import Tuning
+from servers.execution.domain.placing import Tuning
 from servers.execution.engine import ExecutionEngine
 from servers.execution.following import Follower, Timing
 from servers.execution.ports import VolumeCurve
@@ -63,18 +66,15 @@ class World:
             MemoryStore(self.disk), writer="execution", clock=WallClock(), on_failure=self.failures.append
         )
         self.durable = DurableExecutionJournal(self.journal, WallClock())
+        self.book = ParentBook(self.durable, self.tuning)
         self.engine = ExecutionEngine(
-            journal=self.durable,
-            market=self.market,
-            orders=self.orders,
-            risk=self.risk,
-            tracing=ParentSpans(Tracer()),
-            clock=WallClock(),
-            tuning=self.tuning,
-            new_id=self._id,
+            self.book, market=self.market, risk=self.risk, clock=WallClock(), new_id=self._id
         )
+        conductor = Conductor(self.book, self.market, self.orders, ParentSpans(Tracer()))
         self.follower = Follower(
             self.engine,
+            conductor,
+            FactBooking(self.book),
             market=self.market,
             orders=self.orders,
             risk=self.risk,
@@ -110,7 +110,7 @@ class World:
             await self.worked_through()
 
     async def worked_through(self) -> None:
-        await self.until(lambda: self.engine.is_idle or bool(self.venue.feeds))
+        await self.until(lambda: self.book.is_idle or bool(self.venue.feeds))
         for feed in list(self.venue.feeds):
             while feed.acknowledged_nanos < self.venue.now_nanos and feed in self.venue.feeds:
                 feed.acknowledged.clear()
@@ -119,11 +119,11 @@ class World:
 
     async def until(self, condition: Callable[[], bool]) -> None:
         async with asyncio.timeout(10):
-            while not condition():
+            while not condition():  # noqa: ASYNC110  # any state of the engine may be the condition
                 await asyncio.sleep(0.001)
 
     def state(self, execution_id: str) -> ExecutionState:
-        return self.engine.parents[execution_id].state
+        return self.book.parents[execution_id].state
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ async def test_a_twap_that_starts_before_the_open_is_filled_and_reported_at_the_
     execution_id = await world.start(buy(20_000))
     assert world.state(execution_id) is ExecutionState.PENDING
     await world.run(60 + 605)
-    parent = world.engine.parents[execution_id]
+    parent = world.book.parents[execution_id]
     assert parent.state is ExecutionState.FILLED
     assert parent.filled_quantity_nanos == 20_000 * NANO
     report = parent.report
