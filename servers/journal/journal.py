@@ -224,12 +224,17 @@ class Journal:
                 yield record
 
     async def follow_groups(
-        self, after_sequence: int = 0, max_records: int = PAGE_RECORDS, wait_seconds: float | None = None
+        self,
+        after_sequence: int = 0,
+        max_records: int = PAGE_RECORDS,
+        wait_seconds: float | None = None,
+        linger_seconds: float = 0.0,
     ) -> AsyncIterator[Sequence[Record]]:
         """Yield what `follow` yields, in lists of up to `max_records`; fewer, when that is all there is.
 
         With `wait_seconds`, an empty list comes after so long without a new record: the moment for a
-        heartbeat.
+        heartbeat. With `linger_seconds`, a list that is not full waits so long for more: a message for
+        each commit costs more than what is in it.
         """
         self._refuse_ahead(after_sequence)
         sequence = after_sequence
@@ -245,6 +250,8 @@ class Journal:
                     return
                 yield []
                 continue
+            if linger_seconds and self._tail.last_sequence - sequence < max_records:
+                await asyncio.sleep(linger_seconds)
             if not self._tail.holds(sequence):
                 raise OutOfRange("STREAM_TOO_SLOW", sequence=sequence)
             records = self._tail.page(sequence, max_records)

@@ -123,7 +123,7 @@ class OrderEngine:
 
     async def take_reports(self, page: ReportPage) -> None:
         """Take in the venue's reports, each exactly once, with the position they reach."""
-        await self.sequencer.do(partial(self._decide_reports, page))
+        await self.sequencer.do(partial(self._decide_reports, page), is_patient=True)
 
     async def confirm(self, key: OrderKey, venue_order_id: str) -> None:
         """Record that the venue, when asked, holds an order that it has not reported."""

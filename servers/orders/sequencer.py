@@ -7,6 +7,7 @@ commit. Every decision sees those before it, committed or not, and no answer lea
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -18,6 +19,8 @@ from servers.orders.ports import KeptAnswer, OrderJournal, RequestKey
 Answer = TypeVar("Answer")
 
 GROUP_DECISIONS = 512
+LINGER_SECONDS = 0.005
+"""How long what nobody waits for may wait for company, so that it shares the commit of what somebody does."""
 
 
 class Turn(Draft):
@@ -48,6 +51,7 @@ class Sequencer:
         self._on_commit = on_commit
         self._waiting: list[tuple[Callable[[Turn], Any], asyncio.Future[Any]]] = []
         self._arrived = asyncio.Event()
+        self._urgent = asyncio.Event()
         self.turns = 0
 
     def put(self, decide: Callable[[Turn], Answer], answer: asyncio.Future[Answer]) -> None:
@@ -57,18 +61,29 @@ class Sequencer:
         """
         self._waiting.append((decide, answer))
         self._arrived.set()
+        self._urgent.set()
 
-    async def do(self, decide: Callable[[Turn], Answer]) -> Answer:
-        """Let `decide` have its turn and return what it returned, after the commit."""
+    async def do(self, decide: Callable[[Turn], Answer], *, is_patient: bool = False) -> Answer:
+        """Let `decide` have its turn and return what it returned, after the commit.
+
+        A patient one waits a little for others.
+        """
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self.put(decide, answer)
+        self._waiting.append((decide, answer))
+        self._arrived.set()
+        if not is_patient:
+            self._urgent.set()
         return await answer
 
     async def run(self) -> None:
         """Take turns for ever. What this raises must end the process."""
         while True:
             await self._arrived.wait()
+            if not self._urgent.is_set():
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._urgent.wait(), LINGER_SECONDS)
             self._arrived.clear()
+            self._urgent.clear()
             while self._waiting:
                 group, self._waiting = self._waiting[:GROUP_DECISIONS], self._waiting[GROUP_DECISIONS:]
                 await self._take_turn(group)
