@@ -250,7 +250,7 @@ def _run(work: Coroutine[Any, Any, int]) -> int:
 
     async def guarded() -> int:
         task = asyncio.current_task()
-        assert task is not None  # noqa: S101 - this is a coroutine of asyncio.run
+        assert task is not None
         loop = asyncio.get_running_loop()
         is_stopping = False
 

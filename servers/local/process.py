@@ -128,7 +128,7 @@ class ServerProcess:
         )
         self.place.pid = self._process.pid
         self._changed()
-        assert self._process.stdout is not None  # noqa: S101 - a pipe was asked for
+        assert self._process.stdout is not None
         await self._pass_on(self._process.stdout)
         code = await self._process.wait()
         self.place.pid = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 from pathlib import Path
 
@@ -13,8 +14,12 @@ from servers.local.traces import render_trace, span_forest
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 
 
-def span(span_id: str, parent: str = "", name: str = "work", start: int = 0, **attributes: str) -> Span:
-    return Span(TRACE, span_id, parent, "orders", name, start, start + 1_000_000, attributes=attributes)
+def span(span_id: str, parent: str = "", name: str = "work", start: int = 0) -> Span:
+    return Span(TRACE, span_id, parent, "orders", name, start, start + 1_000_000)
+
+
+def tagged(plain: Span, **attributes: str) -> Span:
+    return dataclasses.replace(plain, attributes=attributes)
 
 
 def shown(spans: list[Span], *, is_full: bool = False) -> str:
@@ -41,7 +46,7 @@ def test_many_alike_are_summed_up_unless_everything_is_asked_for() -> None:
 
 
 def test_attributes_of_ours_and_services_are_shown() -> None:
-    text = shown([span("a", **{"tapeline.execution_id": "E1", "other": "x"})])
+    text = shown([tagged(span("a"), **{"tapeline.execution_id": "E1", "other": "x"})])
     assert "execution_id=E1" in text
     assert "other" not in text
     assert "1 spans of orders" in text
@@ -49,8 +54,8 @@ def test_attributes_of_ours_and_services_are_shown() -> None:
 
 def test_the_store_finds_the_trace_of_an_execution(tmp_path: Path) -> None:
     store = SpanStore(tmp_path / "run" / "traces.db")
-    store.add([span("a"), span("b", "a", start=2, **{"tapeline.execution_id": "E1"})])
-    store.add([span("b", "a", start=2, **{"tapeline.execution_id": "E1"})])
+    store.add([span("a"), tagged(span("b", "a", start=2), **{"tapeline.execution_id": "E1"})])
+    store.add([tagged(span("b", "a", start=2), **{"tapeline.execution_id": "E1"})])
     assert store.traces_of_execution("E1") == [TRACE]
     assert [found.span_id for found in store.of_trace(TRACE)] == ["a", "b"]
     assert store.traces_of_execution("E2") == []
