@@ -43,7 +43,6 @@ class Serving:
     Attributes:
         streams: tasks of streams to and from the servicers; `watches`, those of health and reflection.
         cut: tasks that the server itself ends.
-        calls: unary calls in flight.
     """
 
     telemetry: Telemetry
@@ -55,12 +54,11 @@ class Serving:
     streams: set[asyncio.Task[Any]] = field(default_factory=set)
     watches: set[asyncio.Task[Any]] = field(default_factory=set)
     cut: set[asyncio.Task[Any]] = field(default_factory=set)
-    calls: int = 0
 
     @property
     def in_flight(self) -> int:
         """Return the number of calls being served, streams included, watches not."""
-        return self.calls + len(self.streams)
+        return self.limit.in_flight + len(self.streams)
 
     def cut_streams(self) -> None:
         """End every stream with SHUTTING_DOWN; their readers resume elsewhere."""
@@ -98,12 +96,12 @@ class ServedMethod:
 
 def wrap(serving: Serving, method: ServedMethod, handler: Any) -> Any:
     """Return the handler that grpc runs in place of `handler`. Raises TypeError for a blocking stream."""
-    decode = _checked(handler.request_deserializer, serving.max_message_bytes)
     encode = handler.response_serializer
     if not handler.request_streaming and not handler.response_streaming:
         return grpc.unary_unary_rpc_method_handler(
-            _unary(serving, method, handler.unary_unary, decode, encode)
+            _unary(serving, method, handler.unary_unary, handler.request_deserializer, encode)
         )
+    decode = _checked(handler.request_deserializer, serving.max_message_bytes)
     behavior = handler.unary_stream or handler.stream_unary or handler.stream_stream
     if not inspect.iscoroutinefunction(behavior) and not inspect.isasyncgenfunction(behavior):
         raise TypeError(f"{method.name} must be an `async def`: it would block the event loop")
@@ -116,21 +114,25 @@ def wrap(serving: Serving, method: ServedMethod, handler: Any) -> Any:
     return grpc.stream_unary_rpc_method_handler(wrapped, decode, encode)
 
 
-def _checked(decode: Callable[[bytes], Any] | None, most_bytes: int) -> Callable[[bytes], Any]:
+def _checked(decode: Callable[[bytes], Any], most_bytes: int) -> Callable[[bytes], Any]:
     def checked(raw: bytes) -> Any:
         if len(raw) > most_bytes:
-            raise ResourceExhausted(
-                "MESSAGE_TOO_LARGE",
-                f"a message of {len(raw)} bytes is above the limit of {most_bytes}",
-                size_bytes=len(raw),
-                limit_bytes=most_bytes,
-            )
+            raise _too_large(raw, most_bytes)
         try:
-            return raw if decode is None else decode(raw)
+            return decode(raw)
         except (DecodeError, ValueError) as error:
             raise InvalidInput("MALFORMED_MESSAGE") from error
 
     return checked
+
+
+def _too_large(raw: bytes, most_bytes: int) -> ResourceExhausted:
+    return ResourceExhausted(
+        "MESSAGE_TOO_LARGE",
+        f"a message of {len(raw)} bytes is above the limit of {most_bytes}",
+        size_bytes=len(raw),
+        limit_bytes=most_bytes,
+    )
 
 
 def _unary(
@@ -149,7 +151,7 @@ def _unary(
         CALL_METADATA.get, CURRENT_CALL.set, CURRENT_SPAN.set, time.monotonic,
     )  # fmt: skip
     limit, latency, figures = serving.limit, method.latency, method.figures
-    observe_latency, observe = limit.observe, figures.observe
+    observe_latency, observe, most_bytes = limit.observe, figures.observe, serving.max_message_bytes
     path, name, is_exempt = method.path, method.name, method.is_exempt
     is_coroutine = inspect.iscoroutinefunction(behavior)
 
@@ -165,14 +167,19 @@ def _unary(
         set_call(call)
         set_span(span)
         limit.in_flight += 1
-        serving.calls += 1
         figures.in_flight += 1
         try:
             if limit.in_flight > limit.limit and not is_exempt:
                 raise ResourceExhausted("OVERLOADED")
             if gate is not None or not health.admits_calls or left == 0:
                 _enter(serving, method, call, context)
-            response = behavior(decode(raw), context)
+            if len(raw) > most_bytes:
+                raise _too_large(raw, most_bytes)
+            try:
+                request = decode(raw)
+            except (DecodeError, ValueError) as error:
+                raise InvalidInput("MALFORMED_MESSAGE") from error
+            response = behavior(request, context)
             if is_coroutine:
                 response = await response
             encoded = encode(response)
@@ -181,7 +188,6 @@ def _unary(
             raise
         finally:
             limit.in_flight -= 1
-            serving.calls -= 1
             figures.in_flight -= 1
         seconds = monotonic() - started
         bucket = observe(seconds)

@@ -48,6 +48,7 @@ class Span:
     __slots__ = (
         "_export",
         "_token",
+        "_traceparent",
         "attributes",
         "end_nanos",
         "error",
@@ -58,7 +59,6 @@ class Span:
         "parent",
         "sampled",
         "start_nanos",
-        "traceparent",
     )
 
     def __init__(
@@ -66,7 +66,7 @@ class Span:
     ) -> None:
         self.name = name
         self.kind = kind
-        self.traceparent = traceparent
+        self._traceparent = traceparent
         self.parent = parent
         self.sampled = export is not None
         self._export = export
@@ -78,6 +78,15 @@ class Span:
             self.error: str | None = None
             self.start_nanos = time.time_ns()
             self.end_nanos = 0
+
+    @property
+    def traceparent(self) -> str:
+        """Return the context as text. An unsampled root gets its ids when somebody asks."""
+        text = self._traceparent
+        if not text:
+            text = f"00-{_random_bits(128) | 1:032x}-{_random_bits(64) | 1:016x}-00"
+            self._traceparent = text
+        return text
 
     @property
     def trace_id(self) -> str:
@@ -188,8 +197,10 @@ class Tracer:
         if parent:
             if export is None or parent[54] not in _SAMPLED_DIGITS:
                 return Span(name, kind, parent, parent, None)
-            return Span(name, kind, f"{parent[:36]}{_random_bits(64):016x}-01", parent, export)
-        bits = _random_bits(192)
-        if bits & 0xFFFFFFFFFFFFFFFF < self._threshold:
-            return Span(name, kind, f"00-{bits >> 64:032x}-{_random_bits(64) | 1:016x}-01", "", export)
-        return Span(name, kind, f"00-{bits >> 64:032x}-{bits & 0xFFFFFFFFFFFFFFFF | 1:016x}-00", "", None)
+            return Span(name, kind, f"{parent[:36]}{_random_bits(64) | 1:016x}-01", parent, export)
+        threshold = self._threshold
+        if threshold and _random_bits(64) < threshold:
+            return Span(
+                name, kind, f"00-{_random_bits(128) | 1:032x}-{_random_bits(64) | 1:016x}-01", "", export
+            )
+        return Span(name, kind, "", "", None)
