@@ -41,7 +41,7 @@ async def start(client: MeshClient, order: ParentOrder) -> execution_pb2.Executi
     request = execution_service_pb2.StartExecutionRequest(request_id=str(uuid.uuid4()), parameters=parameters)
     with client.tracer.start_span("tapeline execute", "") as span:
         response = await client.execution.StartExecution(request)
-        span.set(**{"tapeline.execution_id": response.execution.execution_id})
+        span.set(execution_id=response.execution.execution_id)
     execution: execution_pb2.Execution = response.execution
     return execution
 

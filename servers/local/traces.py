@@ -73,11 +73,8 @@ def _line(span: Span, origin: int) -> Text:
     line.append(span.name, "red bold" if span.is_error else "")
     line.append(f"  +{(span.start_nanos - origin) / 1e6:,.1f} ms", "dim")
     line.append(f"  {_milliseconds(span):.2f} ms", "green")
-    details = [
-        f"{key.removeprefix('tapeline.')}={value}"
-        for key, value in span.attributes.items()
-        if key.startswith("tapeline.")
-    ]
+    # Our own attributes have plain names; those of semantic conventions have dots.
+    details = [f"{key}={value}" for key, value in span.attributes.items() if "." not in key]
     if details:
         line.append("  " + " ".join(details), "dim")
     return line

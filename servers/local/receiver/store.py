@@ -25,7 +25,7 @@ CREATE TABLE IF NOT EXISTS spans (
 CREATE INDEX IF NOT EXISTS spans_by_execution ON spans (execution_id) WHERE execution_id <> '';
 CREATE INDEX IF NOT EXISTS spans_by_start ON spans (start_nanos);
 """
-EXECUTION_ATTRIBUTE = "tapeline.execution_id"
+EXECUTION_ATTRIBUTE = "execution_id"
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,16 +46,16 @@ def test_many_alike_are_summed_up_unless_everything_is_asked_for() -> None:
 
 
 def test_attributes_of_ours_and_services_are_shown() -> None:
-    text = shown([tagged(span("a"), **{"tapeline.execution_id": "E1", "other": "x"})])
+    text = shown([tagged(span("a"), **{"execution_id": "E1", "rpc.method": "x"})])
     assert "execution_id=E1" in text
-    assert "other" not in text
+    assert "rpc.method" not in text
     assert "1 spans of orders" in text
 
 
 def test_the_store_finds_the_trace_of_an_execution(tmp_path: Path) -> None:
     store = SpanStore(tmp_path / "run" / "traces.db")
-    store.add([span("a"), tagged(span("b", "a", start=2), **{"tapeline.execution_id": "E1"})])
-    store.add([tagged(span("b", "a", start=2), **{"tapeline.execution_id": "E1"})])
+    store.add([span("a"), tagged(span("b", "a", start=2), execution_id="E1")])
+    store.add([tagged(span("b", "a", start=2), execution_id="E1")])
     assert store.traces_of_execution("E1") == [TRACE]
     assert [found.span_id for found in store.of_trace(TRACE)] == ["a", "b"]
     assert store.traces_of_execution("E2") == []
