@@ -1,0 +1,1 @@
+"""Risk: limits, pre-trade checks with reservations, exposure, value at risk, the kill switch."""

@@ -1,0 +1,1 @@
+"""The rules of risk as plain values: limits, exposure with reservations, checks, simulation."""
