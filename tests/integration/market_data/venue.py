@@ -146,7 +146,7 @@ class PracticeVenue(exchange_service_pb2_grpc.ExchangeServiceServicer):
 
     # ---------------------------------------------------------------- what market_data asks
 
-    async def GetSession(self, request: Any, context: Any) -> pb.GetSessionResponse:  # noqa: N802
+    async def GetSession(self, request: Any, context: Any) -> pb.GetSessionResponse:
         return pb.GetSessionResponse(
             time=self._time(),
             statuses=[self.status(symbol) for symbol in self.symbols],
@@ -155,14 +155,14 @@ class PracticeVenue(exchange_service_pb2_grpc.ExchangeServiceServicer):
             calendar="XNYS",
         )
 
-    async def ListTrades(self, request: pb.ListTradesRequest, context: Any) -> pb.ListTradesResponse:  # noqa: N802
+    async def ListTrades(self, request: pb.ListTradesRequest, context: Any) -> pb.ListTradesResponse:
         after = int(request.page_token or request.after_sequence)
         left = [made for made in self.prints[request.symbol] if made.first_sequence + made.count - 1 > after]
         page = left[:2]
         token = str(page[-1].first_sequence + page[-1].count - 1) if len(left) > 2 else ""
         return pb.ListTradesResponse(batches=page, next_page_token=token)
 
-    async def ListHistoryBars(  # noqa: N802
+    async def ListHistoryBars(
         self, request: pb.ListHistoryBarsRequest, context: Any
     ) -> pb.ListHistoryBarsResponse:
         self.history_calls += 1
@@ -171,7 +171,7 @@ class PracticeVenue(exchange_service_pb2_grpc.ExchangeServiceServicer):
         token = str(start + 500) if len(bars) > start + 500 else ""
         return pb.ListHistoryBarsResponse(bars=bars[start : start + 500], next_page_token=token)
 
-    async def StreamMarketData(  # noqa: N802
+    async def StreamMarketData(
         self, request_iterator: AsyncIterator[pb.StreamMarketDataRequest], context: Any
     ) -> AsyncIterator[pb.StreamMarketDataResponse]:
         queue: asyncio.Queue[pb.StreamMarketDataResponse | None] = asyncio.Queue()
