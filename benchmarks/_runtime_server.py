@@ -19,6 +19,7 @@ from google.protobuf import wrappers_pb2
 ECHO_SERVICE, TICK_SERVICE = "tapeline.benchmark.Echo", "tapeline.benchmark.Ticks"
 ENCODE = wrappers_pb2.BytesValue.SerializeToString
 DECODE = wrappers_pb2.BytesValue.FromString
+ROOT = Path(__file__).resolve().parent.parent
 FIRST_PRICE_NANOS = 100_000_000_000
 EXPORT_DELAY_MILLIS = 500
 
@@ -81,7 +82,9 @@ async def serve_bare(_: str) -> int:
 async def serve_official(endpoint: str, ratio: float = 0.0) -> int:
     """Serve with OpenTelemetry's own interceptor, exporting in batches."""
     from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
-    from opentelemetry.instrumentation.grpc import aio_server_interceptor
+    from opentelemetry.instrumentation.grpc import (  # type: ignore[import-not-found]  # the peers' own
+        aio_server_interceptor,
+    )
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
     from opentelemetry.sdk.trace.sampling import TraceIdRatioBased
@@ -101,8 +104,7 @@ async def serve_official_traced(endpoint: str) -> int:
 
 async def serve_tapeline(endpoint: str, ratio: float = 0.0) -> int:
     """Serve as every Tapeline server does."""
-    root = Path(__file__).resolve().parent.parent
-    sys.path[:0] = [str(root), str(root / "protos")]
+    sys.path[:0] = [str(ROOT), str(ROOT / "protos")]
     from servers.runtime.component import Registration
     from servers.runtime.server import make_context, start_server
     from servers.runtime.settings import ServerSettings
