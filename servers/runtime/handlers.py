@@ -187,6 +187,7 @@ def _unary(
             await _refuse(serving, method, call, context, started, error)
             raise
         finally:
+            call.deadline = _INFINITY
             limit.in_flight -= 1
             figures.in_flight -= 1
         seconds = monotonic() - started
@@ -238,6 +239,7 @@ def _streaming(
             await _refuse(serving, method, call, context, started, error)
             raise
         finally:
+            call.deadline = _INFINITY
             tasks.discard(task)
             serving.cut.discard(task)
             figures.in_flight -= 1

@@ -15,7 +15,7 @@ _SHRINK_AT_MOST = 0.5
 _SMOOTHING = 0.2
 _BASELINE_GAIN_DOWN = 0.2
 _BASELINE_GAIN_UP = 0.005
-_FLOOR_SECONDS = 0.001
+_FLOOR_SECONDS = 0.005
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class ConcurrencyLimit:
         self.limit = int(max(self._limits.least, min(self._limits.most, smoothed)))
 
     def _pressure(self, method: MethodLatency) -> float:
-        # Present latency over the baseline; latencies below a millisecond are never congestion.
+        # Present latency over the baseline; latencies below the floor are never congestion.
         present = max(method.total_seconds / method.calls + self.lag_seconds, _FLOOR_SECONDS)
         method.calls = 0
         method.total_seconds = 0.0

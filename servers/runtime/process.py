@@ -63,7 +63,7 @@ def on_stop_signals(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> Non
 
 
 def exit_within(seconds: float, code: int) -> threading.Timer:
-    """End the process with `code` after `seconds`, whatever hangs; the timer can be cancelled."""
+    """End the process with `code` after `seconds`, unless it ends before or the timer is cancelled."""
     timer = threading.Timer(seconds, os._exit, (code,))
     timer.daemon = True
     timer.start()

@@ -21,7 +21,8 @@ from servers.runtime.sources import WrongSettings, load_settings
 from servers.runtime.telemetry import SpanExport, Telemetry
 
 EXIT_STOPPED, EXIT_WRONG_SETTINGS, EXIT_PORT_TAKEN, EXIT_FATAL = 0, 2, 3, 70
-STOP_MARGIN_SECONDS = 10.0
+STOP_MARGIN_SECONDS = 5.0
+"""What a stop may take beyond the drain before the process ends anyhow, threads that hang included."""
 
 SettingsT = TypeVar("SettingsT", bound=ServerSettings)
 Build = Callable[[SettingsT, Context], Component | Awaitable[Component]]
@@ -125,6 +126,7 @@ async def _serve(name: str, settings: SettingsT, build: Build[SettingsT]) -> int
         raise
     except Exception as error:  # whatever it is, the process says it and ends
         log.critical("could not start", exc_info=error)
+        exit_within(STOP_MARGIN_SECONDS, EXIT_FATAL)
         return EXIT_FATAL
     # What was made so far lives as long as the process: no collection needs to look at it again.
     gc.collect()
@@ -132,8 +134,7 @@ async def _serve(name: str, settings: SettingsT, build: Build[SettingsT]) -> int
     await asyncio.wait((server.failure, stopped), return_when=asyncio.FIRST_COMPLETED)
     is_failed = server.failure.done()
     code = EXIT_FATAL if is_failed else EXIT_STOPPED
-    watchdog = exit_within(settings.drain_seconds + STOP_MARGIN_SECONDS, EXIT_FATAL)
+    exit_within(STOP_MARGIN_SECONDS + (0 if is_failed else settings.drain_seconds), EXIT_FATAL)
     await server.stop(is_failed=is_failed)
-    watchdog.cancel()
     log.info("stopped", exit_code=code)
     return code

@@ -26,13 +26,15 @@ class Quiet:
         if MODE == "cannot-start":
             raise OSError("no such journal")
         if MODE == "slow-start":
-            print("starting", flush=True)
+            sys.stdout.write("starting\n")
+            sys.stdout.flush()
             await asyncio.sleep(60)
         if MODE == "fails":
             asyncio.get_running_loop().call_soon(self._context.fail, OSError("sync failed"))
 
     async def stop(self) -> None:
-        print("component stopped", flush=True)
+        sys.stdout.write("component stopped\n")
+        sys.stdout.flush()
         if MODE == "hangs":
             await asyncio.Event().wait()
 

@@ -1,4 +1,4 @@
-"""The client side against real servers: deadlines that travel, reads that are tried again, traces, breakers."""
+"""The client side against real servers: deadlines, reads that are tried again, traces, breakers."""
 
 import asyncio
 from typing import Any
@@ -7,10 +7,10 @@ import grpc
 import pytest
 
 from servers.model.errors import Unavailable
-from servers.runtime.call import current_call, seconds_left
+from servers.runtime.call import current_call, seconds_left, spawn
 from servers.runtime.settings import ServerSettings
 from servers.runtime.status import reason_of
-from servers.runtime.tracing import CLIENT, SERVER, Span, Tracer, current_traceparent
+from servers.runtime.tracing import CLIENT, SERVER, Span, Tracer, current_traceparent, trace_id_of
 
 CODE = grpc.StatusCode
 
@@ -71,6 +71,43 @@ async def test_what_the_caller_has_left_travels_minus_the_margin(harness: Any) -
     assert current_call() is None
 
 
+async def test_what_a_handler_leaves_running_is_not_bound_by_its_callers_deadline(harness: Any) -> None:
+    running, component = await harness.serve()
+    left: list[asyncio.Task[float]] = []
+    may_look = asyncio.Event()
+
+    async def look() -> float:
+        assert trace_id_of(current_traceparent()) == root.trace_id
+        await may_look.wait()
+        return seconds_left()
+
+    async def leave_work(_: Any) -> None:
+        left.append(asyncio.create_task(look()))
+        left.append(spawn(look(), "look"))
+        assert seconds_left() < 10
+
+    component.act = leave_work
+    with Tracer().start_span("test") as root:
+        await harness.stub(running).Echo(harness.echo.Request(text="a"), timeout=5)
+    may_look.set()
+    assert await asyncio.gather(*left) == [float("inf")] * 2
+
+
+async def test_work_that_is_spawned_knows_nothing_of_the_call(harness: Any) -> None:
+    running, component = await harness.serve()
+    seen: list[Any] = []
+
+    async def look() -> None:
+        seen.append((current_call(), seconds_left()))
+
+    async def spawn_it(_: Any) -> None:
+        await spawn(look(), "look")
+
+    component.act = spawn_it
+    await harness.stub(running).Echo(harness.echo.Request(text="a"), timeout=5)
+    assert seen == [(None, float("inf"))]
+
+
 async def test_a_call_without_time_left_is_not_sent(harness: Any) -> None:
     behind, component = await harness.serve()
     front, _ = await relay(harness, behind)
@@ -80,7 +117,7 @@ async def test_a_call_without_time_left_is_not_sent(harness: Any) -> None:
 
 
 async def test_every_call_has_a_deadline(harness: Any) -> None:
-    running, component = await harness.serve()
+    running, _ = await harness.serve()
     stub = harness.stub(running, call_timeout_seconds=0.2)
     error = await refused(stub.Echo(harness.echo.Request(text="wait")))
     assert error.code() is CODE.DEADLINE_EXCEEDED

@@ -142,16 +142,13 @@ def test_help_shows_defaults_and_units(start: Start) -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="PR_SET_PDEATHSIG is Linux's")
 def test_it_stops_when_its_parent_is_killed(tmp_path: Path) -> None:
     log = tmp_path / "log"
-    parent = subprocess.Popen(
-        [
-            sys.executable,
-            "-c",
-            "import subprocess, sys, time\n"
-            f"subprocess.Popen([sys.executable, {str(SCRIPT)!r}, 'quiet', '--die-with-parent'],"
-            f" stderr=open({str(log)!r}, 'w'), stdout=subprocess.DEVNULL)\n"
-            "time.sleep(60)",
-        ]
+    program = (
+        "import subprocess, sys, time\n"
+        f"subprocess.Popen([sys.executable, {str(SCRIPT)!r}, 'quiet', '--die-with-parent'],"
+        f" stderr=open({str(log)!r}, 'w'), stdout=subprocess.DEVNULL)\n"
+        "time.sleep(60)"
     )
+    parent = subprocess.Popen([sys.executable, "-c", program])
     try:
         assert "serving" in eventually_in(log, "serving")
         parent.kill()

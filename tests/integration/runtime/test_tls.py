@@ -2,7 +2,6 @@
 
 import asyncio
 import datetime
-import os
 from pathlib import Path
 from typing import Any
 
@@ -175,7 +174,7 @@ async def test_who_has_no_good_certificate_gets_no_connection(
     assert error.code() is CODE.UNAVAILABLE
     assert component.calls == []
     if mistake == "no certificate":
-        await channel.close()
+        await channel.close(None)
 
 
 async def test_a_caller_refuses_a_server_of_another_authority(
@@ -244,7 +243,7 @@ def test_files_that_cannot_be_used_are_named(authority: Authority, tmp_path: Pat
         CertificateFolder(tmp_path)
     folder = authority.write(tmp_path / "a", "a")
     other = authority.write(tmp_path / "b", "b")
-    os.replace(other / "tls.key", folder / "tls.key")
+    (other / "tls.key").replace(folder / "tls.key")
     with pytest.raises(SecurityError, match="does not belong to the certificate"):
         CertificateFolder(folder)
     (folder / "ca.crt").write_text("nonsense")
