@@ -9,6 +9,7 @@ from collections.abc import Coroutine, Sequence
 from tapeline.orders.v1 import orders_service_pb2_grpc
 
 from servers.journal import Journal
+from servers.model.errors import ResourceExhausted
 from servers.orders.adapters.exchange import ExchangeVenue
 from servers.orders.adapters.journal import DurableOrderJournal
 from servers.orders.adapters.risk import GrpcRisk
@@ -22,6 +23,8 @@ from servers.orders.service import OrdersService
 from servers.orders.settings import OrdersSettings
 from servers.runtime.component import Context, Registration
 from servers.runtime.server import run
+
+_PAUSE_SECONDS = 0.2
 
 _TRADERS = frozenset({"trader", "execution", "operator"})
 _READERS = frozenset({"trader", "execution", "operator", "risk", "portfolio", "reader"})
@@ -118,7 +121,16 @@ class OrdersServer:
                     everywhere=switches.everywhere,
                     accounts=sorted(switches.accounts),
                 )
-            await engine.stop_trading(switches)
+            while True:
+                try:
+                    await engine.stop_trading(switches)
+                except ResourceExhausted as error:
+                    self._context.telemetry.log.warning(
+                        "kill switch waits for the journal", error=error.message
+                    )
+                    await asyncio.sleep(_PAUSE_SECONDS)
+                else:
+                    break
 
     def _measure(self, engine: OrderEngine, outbox: Outbox, reader: VenueReader, journal: Journal) -> None:
         def read() -> dict[str, float]:

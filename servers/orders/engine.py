@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -109,15 +110,20 @@ class OrderEngine:
         return await self.sequencer.do(partial(self._decide_replace, replace, terms, rejection))
 
     async def stop_trading(self, switches: KillSwitches) -> None:
-        """Take over the kill switches, and cancel what works where one is on."""
+        """Take over the kill switches, and cancel what works where one is on.
+
+        Raises ResourceExhausted DISK_FULL when a cancel could not be journalled: call it again.
+        """
         self.switches = switches
-        for record in self.book.working():
-            if switches.stop(record.account) and not record.cancel_request_id:
-                cancel = Cancel(*record.key, f"{KILL_SWITCH}:{record.last_sequence}", KILL_SWITCH)
-                try:
-                    await self.cancel(cancel)
-                except FailedPrecondition:
-                    continue  # it ended, or somebody cancelled it, in the meantime
+        cancels = [
+            Cancel(*record.key, f"{KILL_SWITCH}:{record.last_sequence}", KILL_SWITCH)
+            for record in self.book.working()
+            if switches.stop(record.account) and not record.cancel_request_id
+        ]
+        for result in await asyncio.gather(*map(self.cancel, cancels), return_exceptions=True):
+            # A refused one ended, or was cancelled by somebody else, in the meantime.
+            if isinstance(result, BaseException) and not isinstance(result, FailedPrecondition):
+                raise result
 
     # -- The venue's word -------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ outbox is filled from the book.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from itertools import islice
 import structlog
 
 from servers.model.clock import NANOS_PER_SECOND, Clock
-from servers.model.errors import Unavailable
+from servers.model.errors import ResourceExhausted, Unavailable
 from servers.model.order import OrderTerms, Rejection
 from servers.orders.domain import EventKind, NewOrder, OrderEvent, OrderKey, OrderRecord
 from servers.orders.engine import OrderEngine
@@ -113,9 +114,10 @@ class Outbox:
                 run = self._next_run()
                 try:
                     await self._send(run)
-                except Unavailable as error:
-                    self._log.warning("venue does not answer", waiting=len(self._queue), error=error.message)
-                    await self._mark_unknown()
+                except (Unavailable, ResourceExhausted) as error:
+                    self._log.warning("not sent", waiting=len(self._queue), error=error.message)
+                    with contextlib.suppress(ResourceExhausted):
+                        await self._mark_unknown()
                     await asyncio.sleep(pause_seconds)
                     pause_seconds = min(2 * pause_seconds, LONGEST_PAUSE_SECONDS)
                     continue

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TypeVar
 
 import structlog
 
-from servers.model.errors import OutOfRange, Unavailable
+from servers.model.errors import OutOfRange, ResourceExhausted, Unavailable
 from servers.orders.domain import EventKind, OrderKey
 from servers.orders.engine import OrderEngine
 from servers.orders.outbox import REQUESTS_AT_ONCE, Message, Outbox
@@ -54,6 +55,8 @@ class VenueReader:
                     self._moved.set()
             except Unavailable as error:
                 self._log.info("venue's reports ended", position=self._position, error=error.message)
+            except ResourceExhausted as error:
+                self._log.error("reports wait for the journal", position=self._position, error=error.message)
             except OutOfRange as error:
                 # The venue has fewer reports than we have taken in: it is not the one that we knew.
                 self._log.error("venue lost its reports", position=self._position, error=error.message)
@@ -86,7 +89,9 @@ async def reconcile(
     for start in range(0, len(open_keys), REQUESTS_AT_ONCE):
         some = open_keys[start : start + REQUESTS_AT_ONCE]
         for key, is_absent in zip(
-            some, await asyncio.gather(*(_settle(engine, venue, key) for key in some)), strict=True
+            some,
+            await asyncio.gather(*(_patiently(partial(_settle, engine, venue, key)) for key in some)),
+            strict=True,
         ):
             if is_absent:
                 absent.add(key)
@@ -119,7 +124,7 @@ async def reconcile(
 
 async def _settle(engine: OrderEngine, venue: Venue, key: OrderKey) -> bool:
     """Ask the venue about an order and note its word. Return whether it never entered."""
-    order = await _patiently(lambda: venue.order(key))
+    order = await venue.order(key)
     if order is None:
         return True
     await engine.confirm(key, order.venue_order_id)
@@ -131,6 +136,6 @@ async def _patiently(ask: Callable[[], Awaitable[T]]) -> T:
     while True:
         try:
             return await ask()
-        except Unavailable:
+        except (Unavailable, ResourceExhausted):
             await asyncio.sleep(pause_seconds)
             pause_seconds = min(2 * pause_seconds, LONGEST_PAUSE_SECONDS)

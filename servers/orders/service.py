@@ -11,7 +11,8 @@ from tapeline.orders.v1 import order_event_pb2, orders_service_pb2, orders_servi
 
 from servers.journal import Journal, Record
 from servers.model.errors import InvalidInput, NotFound
-from servers.model.order import check_account, check_client_order_id
+from servers.model.nanos import INT64_MAX
+from servers.model.order import check_account, check_client_order_id, check_range
 from servers.orders import wire
 from servers.orders.engine import OrderEngine
 from servers.orders.paging import page_size, page_token, place_of
@@ -111,6 +112,7 @@ class OrdersService(orders_service_pb2_grpc.OrdersServiceServicer):
     async def ListOrderEvents(
         self, request: orders_service_pb2.ListOrderEventsRequest, context: Any
     ) -> orders_service_pb2.ListOrderEventsResponse:
+        _check_sequence("after_sequence", request.after_sequence)
         filters = request.account, request.execution_id, request.after_sequence
         size = page_size(request.page_size, EVENTS_A_PAGE)
         after = max(place_of(request.page_token, "events", *filters), request.after_sequence)
@@ -133,8 +135,7 @@ class OrdersService(orders_service_pb2_grpc.OrdersServiceServicer):
     async def StreamOrderEvents(
         self, request: orders_service_pb2.StreamOrderEventsRequest, context: Any
     ) -> AsyncIterator[orders_service_pb2.StreamOrderEventsResponse]:
-        if request.resume_after_sequence < 0:
-            raise InvalidInput("VALUE_OUT_OF_RANGE", field="resume_after_sequence")
+        _check_sequence("resume_after_sequence", request.resume_after_sequence)
         is_wanted = _EventFilter(request.account, request.execution_id, request.children_only)
         reached = request.resume_after_sequence
         sent_at = 0.0
@@ -151,6 +152,10 @@ class OrdersService(orders_service_pb2_grpc.OrdersServiceServicer):
                 yield orders_service_pb2.StreamOrderEventsResponse.FromString(
                     wire.page_of_events(events, reached)
                 )
+
+
+def _check_sequence(field: str, value: int) -> None:
+    check_range(field, value, 0, INT64_MAX)
 
 
 class _EventFilter:

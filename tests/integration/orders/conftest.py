@@ -17,7 +17,8 @@ from tapeline.trading.v1 import order_pb2, side_pb2
 from servers.orders.__main__ import OrdersServer
 from servers.orders.adapters.memory import MemoryRisk, MemoryVenue
 from servers.orders.settings import OrdersSettings
-from servers.runtime.server import RunningServer, make_context, start_server
+from servers.runtime.running import RunningServer
+from servers.runtime.server import make_context, start_server
 
 NANO = 1_000_000_000
 
@@ -39,7 +40,7 @@ class Desk:
     risk: MemoryRisk
     server: RunningServer
     channel: grpc.aio.Channel
-    stub: orders_service_pb2_grpc.OrdersServiceStub
+    stub: orders_service_pb2_grpc.OrdersServiceAsyncStub
 
     async def state(self, client_order_id: str, account: str = "MAIN") -> int:
         """Return the order's state."""
@@ -73,12 +74,12 @@ class Desk:
         raise AssertionError("the server never accepted orders")
 
     async def stop(self) -> None:
-        await self.channel.close()
+        await self.channel.close(None)
         await self.server.stop()
 
     async def crash(self) -> None:
         """Stop without draining."""
-        await self.channel.close()
+        await self.channel.close(None)
         await self.server.stop(is_failed=True)
         await self.server._component.stop()
 
@@ -112,7 +113,8 @@ async def start_desk(folder: Path, venue: MemoryVenue, risk: MemoryRisk, **optio
     context = await make_context("orders", settings)
     server = await start_server(settings, context, OrdersServer(settings, context, risk, venue))
     channel = grpc.aio.insecure_channel(server.address)
-    return Desk(folder, venue, risk, server, channel, orders_service_pb2_grpc.OrdersServiceStub(channel))
+    stub = orders_service_pb2_grpc.OrdersServiceStub(channel)
+    return Desk(folder, venue, risk, server, channel, stub)
 
 
 @pytest.fixture

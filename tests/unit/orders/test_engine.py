@@ -312,14 +312,14 @@ async def test_a_replace_that_makes_no_sense_is_refused(desk: Desk) -> None:
     await desk.becomes(OrderState.NEW)
     desk.venue.fill(KEY, 40 * NANO, 50 * NANO)
     await desk.becomes(OrderState.PARTIALLY_FILLED)
-    for changes in (
-        {},
-        {"quantity_nanos": 40 * NANO},
-        {"quantity_nanos": 100 * NANO},
-        {"display_quantity_nanos": 101 * NANO},
+    for senseless in (
+        replace(),
+        replace(quantity_nanos=40 * NANO),
+        replace(quantity_nanos=100 * NANO),
+        replace(display_quantity_nanos=101 * NANO),
     ):
         with pytest.raises(InvalidInput):
-            await desk.engine.replace(replace(**changes))
+            await desk.engine.replace(senseless)
     desk.venue.holds_answers = True
     await desk.engine.replace(replace(quantity_nanos=50 * NANO))
     with pytest.raises(FailedPrecondition):
@@ -407,6 +407,20 @@ async def test_a_full_disk_refuses_and_the_same_submission_passes_later(desk: De
     assert desk.engine.book.order_count == 0
     await desk.submit()
     await desk.becomes(OrderState.NEW)
+
+
+async def test_reports_cancels_and_the_kill_switch_wait_for_space(desk: Desk) -> None:
+    await desk.submit(new_order("one"), new_order("two"))
+    await desk.becomes(OrderState.NEW, "two")
+    desk.journal.refusals += [ResourceExhausted("DISK_FULL")] * 3
+    desk.venue.fill(KEY, 10 * NANO, 50 * NANO)
+    await desk.becomes(OrderState.PARTIALLY_FILLED)
+    desk.journal.refusals.append(ResourceExhausted("DISK_FULL"))
+    with pytest.raises(ResourceExhausted):
+        await desk.engine.stop_trading(KillSwitches(everywhere=True))
+    await desk.engine.stop_trading(KillSwitches(everywhere=True))
+    await desk.becomes(OrderState.CANCELLED, "one")
+    await desk.becomes(OrderState.CANCELLED, "two")
 
 
 async def test_a_failed_journal_ends_the_server() -> None:
