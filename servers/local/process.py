@@ -73,11 +73,6 @@ class ServerProcess:
         """Start it and keep it running until `stop`."""
         self._task = asyncio.create_task(self._keep_running(), name=f"keep {self.name} running")
 
-    @property
-    def is_running(self) -> bool:
-        """Whether its process is alive."""
-        return self._process is not None and self._process.returncode is None
-
     async def stop(self, timeout_seconds: float) -> None:
         """Ask it to drain with SIGTERM, and end it with SIGKILL after `timeout_seconds`."""
         self._stopping.set()
