@@ -63,7 +63,7 @@ class CallCollector:
         self._figures: dict[tuple[str, ...], CallFigures] = {}
         self._client_figures: dict[tuple[str, ...], CallFigures] = {}
         self._gauges: list[tuple[str, str, Callable[[], float]]] = []
-        self.spans_dropped = 0
+        self._counters: list[tuple[str, str, Callable[[], float]]] = []
 
     def served(self, service: str, method: str) -> CallFigures:
         """Return the figures of a method that this server serves."""
@@ -78,6 +78,10 @@ class CallCollector:
     def gauge(self, name: str, documentation: str, read: Callable[[], float]) -> None:
         """Show `read()` under `name`."""
         self._gauges.append((name, documentation, read))
+
+    def counter(self, name: str, documentation: str, read: Callable[[], float]) -> None:
+        """Show `read()`, which never falls, under `name`."""
+        self._counters.append((name, documentation, read))
 
     def collect(self) -> Iterable[Metric]:
         """Yield the metric families; called by the registry on a scrape."""
@@ -94,7 +98,8 @@ class CallCollector:
         yield _calls(CLIENT_CALLS, "Calls to peers by status code and reason.", names, clients)
         for name, documentation, read in self._gauges:
             yield GaugeMetricFamily(name, documentation, value=read())
-        yield CounterMetricFamily(SPANS_DROPPED, "Spans lost to a full queue.", value=self.spans_dropped)
+        for name, documentation, read in self._counters:
+            yield CounterMetricFamily(name, documentation, value=read())
 
 
 def _durations(

@@ -15,7 +15,7 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, InstrumentationSc
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1 import trace_pb2
 from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExportResult
 from opentelemetry.trace import SpanContext, TraceFlags
 
 from servers.runtime.tracing import AttributeValue, Span
@@ -41,18 +41,27 @@ class OtlpSpanExport:
     Args:
         server: becomes `service.name`.
         endpoint: `http://host:port` of an OTLP gRPC receiver.
+        queue_spans: how many may wait; further ones are dropped and counted in `dropped`.
     """
 
-    def __init__(self, server: str, endpoint: str) -> None:
+    def __init__(self, server: str, endpoint: str, queue_spans: int = QUEUE_SPANS) -> None:
+        self._exporter = _Exporter(server, endpoint)
+        self._queue_spans = queue_spans
         self._processor = BatchSpanProcessor(
-            _Exporter(server, endpoint),
-            max_queue_size=QUEUE_SPANS,
-            max_export_batch_size=BATCH_SPANS,
+            self._exporter,
+            max_queue_size=queue_spans,
+            max_export_batch_size=min(BATCH_SPANS, queue_spans),
             schedule_delay_millis=DELAY_MILLIS,
         )
+        self._queued = 0
+        self.dropped = 0
 
     def add(self, span: Span) -> None:
-        """Queue one finished span; the oldest go when the queue is full."""
+        """Queue one finished span, or drop it when the queue is full."""
+        if self._queued - self._exporter.taken >= self._queue_spans:
+            self.dropped += 1
+            return
+        self._queued += 1
         self._processor.on_end(cast(ReadableSpan, _Finished(span)))
 
     def close(self, timeout_seconds: float) -> None:
@@ -64,6 +73,11 @@ class _Exporter(OTLPSpanExporter):
     def __init__(self, server: str, endpoint: str) -> None:
         super().__init__(endpoint=endpoint, timeout=CALL_TIMEOUT_SECONDS)
         self._server = server
+        self.taken = 0
+
+    def export(self, spans: Sequence[Any]) -> SpanExportResult:
+        self.taken += len(spans)
+        return super().export(spans)
 
     def _translate_data(self, data: Sequence[Any]) -> ExportTraceServiceRequest:
         return encode_spans(self._server, [finished.span for finished in data])

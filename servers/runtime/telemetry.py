@@ -10,12 +10,14 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from servers.runtime.logs import LogFormat, make_log
-from servers.runtime.metrics import CallCollector
+from servers.runtime.metrics import SPANS_DROPPED, CallCollector
 from servers.runtime.tracing import Span, Tracer
 
 
 class SpanExport(Protocol):
-    """Where finished spans go."""
+    """Where finished spans go. `dropped` counts those that found the queue full."""
+
+    dropped: int
 
     def add(self, span: Span) -> None:
         """Queue one finished span; never blocks."""
@@ -52,6 +54,8 @@ class Telemetry:
         self.registry.register(self.calls)
         self.log = make_log(name, log_format, log_level) if log is None else log
         self._export = export
+        if export is not None:
+            self.calls.counter(SPANS_DROPPED, "Spans lost to a full queue.", lambda: export.dropped)
         add: Callable[[Span], None] | None = None if export is None else export.add
         self.tracer = Tracer(add, sample_ratio)
 

@@ -8,6 +8,7 @@ from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_serv
 from opentelemetry.proto.trace.v1 import trace_pb2
 
 from servers.runtime.otlp import OtlpSpanExport, encode_spans
+from servers.runtime.telemetry import Telemetry
 from servers.runtime.tracing import Span, Tracer
 
 
@@ -82,7 +83,9 @@ def test_every_part_of_a_span_is_encoded() -> None:
     span.end()
     [group] = encode_spans("orders", finished).resource_spans
     [encoded] = group.scope_spans[0].spans
-    values = {pair.key: getattr(pair.value, pair.value.WhichOneof("value")) for pair in encoded.attributes}
+    values = {
+        pair.key: getattr(pair.value, str(pair.value.WhichOneof("value"))) for pair in encoded.attributes
+    }
     assert values == {"name": "a", "count": 3, "ratio": 0.5, "is_last": True}
     assert encoded.parent_span_id == b""
     assert (encoded.events[0].name, encoded.events[0].attributes[0].key) == ("sent", "child_id")
@@ -97,3 +100,15 @@ def test_a_receiver_that_is_down_does_not_hold_up_the_end(free_port: int) -> Non
     tracer.start_span("work").end()
     export.close(1.0)
     tracer.start_span("too late").end()
+
+
+def test_spans_above_the_queue_are_dropped_and_counted(free_port: int) -> None:
+    export = OtlpSpanExport("orders", f"http://127.0.0.1:{free_port}", queue_spans=3)
+    telemetry = Telemetry("orders", export=export)
+    for _ in range(20):
+        telemetry.tracer.start_span("work").end()
+    dropped = telemetry.registry.get_sample_value("tapeline_spans_dropped_total")
+    export.close(1.0)
+    assert dropped is not None
+    # One batch may have left the queue, on its way to a receiver that is not there.
+    assert 20 - 2 * 3 <= dropped <= 20 - 3

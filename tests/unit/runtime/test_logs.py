@@ -57,7 +57,7 @@ def test_an_exception_is_logged_with_its_trace() -> None:
         try:
             raise ValueError("broken")
         except ValueError as error:
-            make_log("orders", log_format, stream=out).error("failed", exc_info=error)  # type: ignore[arg-type]  # a str of the two
+            make_log("orders", log_format, stream=out).error("failed", exc_info=error)
         assert "ValueError: broken" in out.getvalue()
 
 
