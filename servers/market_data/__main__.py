@@ -52,10 +52,10 @@ class MarketDataServer:
     def __init__(self, settings: MarketDataSettings, context: Context) -> None:
         self._settings = settings
         self._context = context
-        self._market = Market(load_instruments(settings.instruments).instruments)
-        self._pacers = Pacers(round(settings.pacer_silence_seconds * NANO))
         venue = ExchangeVenue(context.channels.channel("exchange"))
         self._shelf = HistoryShelf(venue, settings.history_sessions)
+        self._market = Market(load_instruments(settings.instruments).instruments, self._shelf.keep)
+        self._pacers = Pacers(round(settings.pacer_silence_seconds * NANO))
         self._recorder = TapeRecorder(
             self._market,
             TapeFiles(settings.data_dir / "tape", settings.tape_sessions),

@@ -108,13 +108,13 @@ def bars_of_prints(prints: Columns, open_nanos: int, close_nanos: int, length_na
     """Return the bars of eligible prints of one session, aligned to its open.
 
     A print at or after the close (the closing auction) belongs to the last bar of the session, one
-    before the open to the first. A length of a day is the whole session.
+    before the open to the first. A length of a day is the whole session, whatever its hours.
     """
-    length_nanos = session_length(open_nanos, close_nanos, length_nanos)
+    step = session_length(open_nanos, close_nanos, length_nanos)
     if not len(prints.time_nanos):
         return BarColumns.empty(length_nanos)
-    last_bin = max(0, (close_nanos - open_nanos - 1) // length_nanos)
-    bins = np.clip((prints.time_nanos - open_nanos) // length_nanos, 0, last_bin)
+    last_bin = max(0, (close_nanos - open_nanos - 1) // step)
+    bins = np.clip((prints.time_nanos - open_nanos) // step, 0, last_bin)
     price, size = prints.price_nanos, prints.size_nanos
     if (bins[1:] < bins[:-1]).any():
         order = np.argsort(bins, kind="stable")
@@ -125,7 +125,7 @@ def bars_of_prints(prints: Columns, open_nanos: int, close_nanos: int, length_na
     vwap = [_vwap_nanos(price[first:end], size[first:end]) for first, end in zip(starts, ends, strict=True)]
     return BarColumns(
         length_nanos,
-        open_nanos + bins[starts] * length_nanos,
+        open_nanos + bins[starts] * step,
         price[starts],
         np.maximum.reduceat(price, starts),
         np.minimum.reduceat(price, starts),
@@ -142,11 +142,11 @@ def resample(bars: BarColumns, session: Session, length_nanos: int) -> BarColumn
     `length_nanos` is a multiple of the bars' own, or a day (the whole session). Bars that do not start
     inside the session are left out.
     """
-    length_nanos = session_length(session.open_time_nanos, session.close_time_nanos, length_nanos)
+    step = session_length(session.open_time_nanos, session.close_time_nanos, length_nanos)
     inside = bars.between(session.open_time_nanos, session.close_time_nanos)
     if length_nanos == bars.length_nanos or not len(inside):
         return inside if len(inside) else BarColumns.empty(length_nanos)
-    bins = (inside.start_nanos - session.open_time_nanos) // length_nanos
+    bins = (inside.start_nanos - session.open_time_nanos) // step
     starts = np.flatnonzero(np.diff(bins, prepend=-1))
     ends = np.append(starts[1:], len(bins))
     volume = np.add.reduceat(inside.volume, starts)
@@ -155,7 +155,7 @@ def resample(bars: BarColumns, session: Session, length_nanos: int) -> BarColumn
     vwap = np.where(has_vwap & (volume > 0), notional / np.where(volume > 0, volume, 1.0), 0.0)
     return BarColumns(
         length_nanos,
-        session.open_time_nanos + bins[starts] * length_nanos,
+        session.open_time_nanos + bins[starts] * step,
         inside.open_nanos[starts],
         np.maximum.reduceat(inside.high_nanos, starts),
         np.minimum.reduceat(inside.low_nanos, starts),
@@ -167,7 +167,7 @@ def resample(bars: BarColumns, session: Session, length_nanos: int) -> BarColumn
 
 
 def session_length(open_nanos: int, close_nanos: int, length_nanos: int) -> int:
-    """Return the length of a bar: a day's bar is the session's."""
+    """Return the time that a bar spans: a day's bar is the session's."""
     return close_nanos - open_nanos if length_nanos >= NANOS_PER_DAY else length_nanos
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from servers.market_data.domain import BestQuote, Prints, VenueEvent
 from servers.market_data.subscriptions import MarketSubscription, QuoteSubscription, Signal, expired
@@ -17,9 +17,15 @@ class Market:
 
     Args:
         instruments: reference data by symbol; symbols that only the venue knows are added.
+        on_session_over: called with tape, open and close of a session when the next one is announced.
     """
 
-    def __init__(self, instruments: Mapping[str, Instrument]) -> None:
+    def __init__(
+        self,
+        instruments: Mapping[str, Instrument],
+        on_session_over: Callable[[SymbolTape, int, int], None] = lambda _tape, _open, _close: None,
+    ) -> None:
+        self._on_session_over = on_session_over
         self.instruments: dict[str, Instrument] = dict(instruments)
         self.tapes: dict[str, SymbolTape] = {symbol: SymbolTape(symbol) for symbol in instruments}
         self.time = MarketTime(0, 0.0)
@@ -148,6 +154,7 @@ class Market:
             before = self._sessions.get(symbol)
             session = (status.session_open_time_nanos, status.session_close_time_nanos)
             if before is not None and before[0] < session[0]:
+                self._on_session_over(self.tapes[symbol], *before)
                 self.tapes[symbol].trim_before(before[0])
             self._sessions[symbol] = session
         for subscription in self._markets:

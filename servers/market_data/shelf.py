@@ -8,8 +8,13 @@ from collections.abc import Mapping
 import numpy as np
 
 from servers.market_data.domain import NANOS_PER_MINUTE
-from servers.market_data.history import BarColumns, concatenate
+from servers.market_data.history import BarColumns, bars_of_prints, concatenate
 from servers.market_data.ports import Venue
+from servers.market_data.tape import SymbolTape
+
+NANOS_PER_HOUR = 60 * NANOS_PER_MINUTE
+NANOS_PER_HALF_DAY = 12 * NANOS_PER_HOUR
+"""Sessions lie further apart than this: bars within it of another's are of the same session."""
 
 
 class HistoryShelf:
@@ -27,6 +32,7 @@ class HistoryShelf:
         self.files: Mapping[str, BarColumns] = files or {}
         self._venue = venue
         self._sessions = sessions
+        self._seen: dict[str, list[BarColumns]] = {}
         self._fetched: dict[tuple[str, int], asyncio.Task[BarColumns]] = {}
 
     async def bars(self, symbol: str, before_nanos: int) -> BarColumns:
@@ -42,18 +48,35 @@ class HistoryShelf:
             task = self._fetched[key] = asyncio.create_task(self._fetch(symbol, before_nanos))
         return await asyncio.shield(task)
 
+    def keep(self, tape: SymbolTape, open_nanos: int, close_nanos: int) -> None:
+        """Keep a session that was seen to its end as minute bars: from now on it is history."""
+        following = tape.eligible(open_nanos, close_nanos + NANOS_PER_HOUR)
+        bars = bars_of_prints(following, open_nanos, close_nanos, NANOS_PER_MINUTE)
+        if len(bars):
+            seen = self._seen.setdefault(tape.symbol, [])
+            seen.append(bars)
+            del seen[: -self._sessions]
+
     async def _fetch(self, symbol: str, before_nanos: int) -> BarColumns:
-        venue = (await self._venue.history(symbol, self._sessions)).between(0, before_nanos)
-        recorded = self.files.get(symbol)
-        if recorded is None:
-            return venue
-        recorded = recorded.between(0, before_nanos)
-        if not len(recorded) or recorded.length_nanos != venue.length_nanos:
-            return recorded if len(recorded) else venue
-        day = 12 * 60 * NANOS_PER_MINUTE
-        first, last = int(recorded.start_nanos[0]), int(recorded.start_nanos[-1])
-        parts = [venue.between(0, first - day), recorded, venue.between(last + day, before_nanos)]
-        return concatenate(parts, recorded.length_nanos)
+        """Put the best source of each stretch together: recorded files, what was seen, then the venue."""
+        joined = await self._venue.history(symbol, self._sessions)
+        seen = self._seen.get(symbol, [])
+        better = [*seen, *([self.files[symbol]] if symbol in self.files else [])]
+        for bars in better:
+            bars = bars.between(0, before_nanos)
+            if not len(bars):
+                continue
+            if bars.length_nanos != joined.length_nanos and len(joined):
+                joined = bars
+                continue
+            first, last = int(bars.start_nanos[0]), int(bars.start_nanos[-1])
+            parts = [
+                joined.between(0, first - NANOS_PER_HALF_DAY),
+                bars,
+                joined.between(last + NANOS_PER_HALF_DAY, before_nanos),
+            ]
+            joined = concatenate(parts, bars.length_nanos)
+        return joined.between(0, before_nanos)
 
 
 def one_length(parts: list[BarColumns]) -> BarColumns:

@@ -32,7 +32,7 @@ def volume_profile(prints: Columns, step_nanos: int, value_area_share: float) ->
     if int(traded.sum()) > MAX_PROFILE_ROWS:
         raise _too_many_rows(step_nanos)
     area = profile.value_area_nanos(value_area_share)
-    low, high = area if area is not None else (0, 0)
+    low, high = (area[0], area[1] + step_nanos) if area is not None else (0, 0)
     return VolumeProfile(
         tuple(prices[traded].tolist()),
         tuple(volumes[traded].tolist()),

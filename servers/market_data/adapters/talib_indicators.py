@@ -69,13 +69,11 @@ class TalibIndicators:
                 parameters[key] = int(value)
             else:
                 parameters[key] = value
-        try:
-            function.set_parameters(parameters)
-            function.lookback  # noqa: B018  # TA-Lib checks the values here
-        except Exception as error:  # TA-Lib raises bare exceptions
+        function.set_parameters(parameters)
+        if function.lookback < 0:  # TA-Lib's word for a value outside its range
             raise InvalidInput(
-                "FIELD_INVALID", f"{name}: {str(error)[:200]}", field="parameters", indicator=name
-            ) from error
+                "FIELD_INVALID", f"{name} cannot take {parameters}", field="parameters", indicator=name
+            )
         return function
 
 

@@ -38,6 +38,17 @@ class Running:
     async def in_step(self) -> None:
         assert await self.component._feed.wait_in_step(5.0)
 
+    async def has(self, symbol: str, last_sequence: int) -> None:
+        """Wait until the tape has come to a sequence."""
+        market = self.component._market
+        await eventually(
+            lambda: symbol in market.tapes and market.tapes[symbol].last_sequence >= last_sequence
+        )
+
+    async def reached(self, time_nanos: int) -> None:
+        """Wait until the venue's clock has been heard at a time."""
+        await eventually(lambda: self.component._market.time.event_time_nanos >= time_nanos)
+
     async def stop(self) -> None:
         await self.channel.close()
         await self.server.stop()
@@ -90,7 +101,7 @@ async def market_data(start: Start) -> Running:
 
 async def eventually(is_it: Callable[[], Any], seconds: float = 5.0) -> None:
     async with asyncio.timeout(seconds):
-        while not is_it():
+        while not is_it():  # noqa: ASYNC110  # any state of the server may be the condition
             await asyncio.sleep(0.005)
 
 

@@ -60,40 +60,146 @@ async def test_stream_market_sends_phases_trades_quotes_and_time_in_the_venues_o
     call.cancel()
 
 
+async def open_stream(market_data: Any, kind: str, symbols: list[str], resume: dict[str, int]) -> Any:
+    if kind == "trades":
+        return market_data.stub.StreamTrades(
+            pb.StreamTradesRequest(symbols=symbols, resume_after_sequence=resume)
+        )
+    call = market_data.stub.StreamMarket()
+    await call.write(pb.StreamMarketRequest(symbols=symbols, resume_after_sequence=resume))
+    return call
+
+
+@pytest.mark.parametrize("kind", ["trades", "market"])
 async def test_resuming_sends_history_then_live_without_gap_or_duplicate(
-    venue: Any, market_data: Any
+    venue: Any, market_data: Any, kind: str
 ) -> None:
     for _ in range(5):
         venue.trade("ACME", [50.0] * 700, [1] * 700)
     venue.time(1.0)
-    for stream in ("trades", "market"):
-        if stream == "trades":
-            call = market_data.stub.StreamTrades(
-                pb.StreamTradesRequest(symbols=["ACME"], resume_after_sequence={"ACME": 1000})
-            )
-        else:
-            call = market_data.stub.StreamMarket()
-            await call.write(pb.StreamMarketRequest(symbols=["ACME"], resume_after_sequence={"ACME": 1000}))
-        before = venue.last_sequence("ACME")
-        await read(call, lambda got: "trades" in kinds(got))
+    call = await open_stream(market_data, kind, ["ACME", "BOLT"], {"ACME": 1000, "BOLT": 0})
+    printing = asyncio.create_task(print_slowly(venue, 30))
+    got: list[Any] = []
+    while sequences(got)[-1:] != [3_590]:
+        async with asyncio.timeout(5.0):
+            response = await call.read()
+        if response.HasField("trades") and response.trades.symbol == "ACME":
+            got.append(response.trades)
+    await printing
+    assert sequences(got) == list(range(1_001, 3_591))
+    assert max(made.count for made in got) <= 1_000
+    call.cancel()
+
+
+async def print_slowly(venue: Any, times: int) -> None:
+    for _ in range(times):
         venue.trade("ACME", [51.0] * 3, [1] * 3)
-        venue.time(1.0)
-        call.cancel()
-        if stream == "trades":
-            call = market_data.stub.StreamTrades(
-                pb.StreamTradesRequest(symbols=["ACME"], resume_after_sequence={"ACME": 1000})
-            )
-        else:
-            call = market_data.stub.StreamMarket()
-            await call.write(pb.StreamMarketRequest(symbols=["ACME"], resume_after_sequence={"ACME": 1000}))
-        got = await read(
-            call,
-            lambda got: sequences(one.trades for one in got if one.HasField("trades"))[-1:] == [before + 3],
-        )
-        batches = [one.trades for one in got if one.HasField("trades")]
-        assert sequences(batches) == list(range(1001, before + 4))
-        assert max(made.count for made in batches) <= 1000
-        call.cancel()
+        venue.trade("BOLT", [120.0], [1])
+        venue.time(0.5)
+        await asyncio.sleep(0.002)
+
+
+@pytest.mark.parametrize("kind", ["trades", "market"])
+async def test_a_symbol_without_a_place_starts_now(venue: Any, market_data: Any, kind: str) -> None:
+    venue.trade("ACME", [50.0] * 7, [1] * 7)
+    await market_data.has("ACME", 7)
+    call = await open_stream(market_data, kind, ["ACME"], {})
+    await read(call, lambda got: len(got) == 1)
+    venue.trade("ACME", [51.0], [1])
+    venue.time(0.1)
+    got = await read(call, lambda got: "trades" in kinds(got))
+    assert sequences(one.trades for one in got if one.HasField("trades")) == [8]
+    call.cancel()
+
+
+async def test_a_longer_list_of_symbols_adds_their_history_and_their_prints(
+    venue: Any, market_data: Any
+) -> None:
+    venue.trade("BOLT", [120.0] * 4, [1] * 4)
+    await market_data.has("BOLT", 4)
+    call = await open_stream(market_data, "market", ["ACME"], {})
+    await read(call, lambda got: len(got) == 1)
+    await call.write(pb.StreamMarketRequest(symbols=["ACME", "BOLT"], resume_after_sequence={"BOLT": 1}))
+    got = await read(call, lambda got: sequences(trades_of(got))[-1:] == [4])
+    venue.trade("BOLT", [121.0], [1])
+    got += await read(call, lambda got: sequences(trades_of(got))[-1:] == [5])
+    assert sequences(trades_of(got)) == [2, 3, 4, 5]
+    await call.write(pb.StreamMarketRequest(symbols=["NOPE"]))
+    with pytest.raises(grpc.aio.AioRpcError) as refusal:
+        await read(call, lambda got: False)
+    assert reason_of(refusal.value) == "SYMBOL_UNKNOWN"
+
+
+def trades_of(responses: list[Any]) -> list[Any]:
+    return [one.trades for one in responses if one.HasField("trades")]
+
+
+async def test_quotes_come_conflated_with_a_count_of_what_was_not_seen(venue: Any, market_data: Any) -> None:
+    venue.quote("ACME", 49.0, 51.0)
+    venue.time(0.1)
+    await market_data.reached(venue.now)
+    call = market_data.stub.StreamQuotes(pb.StreamQuotesRequest(symbols=["ACME", "BOLT"]))
+    (first,) = await read(call, lambda got: len(got) == 1)
+    assert [quote.symbol for quote in first.quotes] == ["ACME", "BOLT"]
+    assert (first.quotes[0].bid_price_nanos, first.conflated_count) == (49 * NANO, 0)
+    for cents in range(10):
+        venue.quote("ACME", 49 + cents / 100, 51.0, count=5)
+    venue.time(0.1)
+    got = await read(call, lambda got: got[-1].time.event_time_nanos == venue.now if got else False)
+    seen = [quote.bid_price_nanos for one in got for quote in one.quotes]
+    assert seen[-1] == 49_090_000_000
+    assert got[-1].conflated_count == 50 - len(seen)
+    call.cancel()
+
+
+@pytest.mark.parametrize("kind", ["trades", "market"])
+async def test_a_reader_that_falls_behind_is_cut_off_and_catches_up_by_list(
+    venue: Any, start: Any, kind: str
+) -> None:
+    market_data = await start(reader_limit_prints=2_000)
+    await market_data.in_step()
+    call = await open_stream(market_data, kind, ["ACME"], {})
+    await read(call, lambda got: len(got) == 1)
+    for _ in range(300):
+        venue.trade("ACME", [51.0] * 1_000, [1] * 1_000)
+        venue.time(0.01)
+    await market_data.has("ACME", 300_000)
+    got: list[Any] = []
+    with pytest.raises(grpc.aio.AioRpcError) as refusal:
+        await read_into(got, call)
+    assert refusal.value.code() is grpc.StatusCode.OUT_OF_RANGE
+    assert reason_of(refusal.value) == "STREAM_TOO_SLOW"
+    seen = sequences(trades_of(got))
+    assert seen == list(range(1, len(seen) + 1))
+    assert market_data.component._streams.cut_off_count == 1
+    page = await market_data.stub.ListTrades(pb.ListTradesRequest(symbol="ACME", after_sequence=len(seen)))
+    assert page.batches[0].first_sequence == len(seen) + 1
+
+
+async def read_into(got: list[Any], call: Any) -> None:
+    while True:
+        got.append(await call.read())
+
+
+async def test_a_client_that_has_said_all_goes_on_reading_and_no_longer_paces(
+    venue: Any, market_data: Any
+) -> None:
+    call = market_data.stub.StreamMarket()
+    await call.write(pb.StreamMarketRequest(symbols=["ACME"], pace=True))
+    await venue.wait_heard(lambda request: not request.idle)
+    await call.done_writing()
+    await venue.wait_heard(lambda request: request.idle)
+    venue.trade("ACME", [51.0], [1])
+    await read(call, lambda got: trades_of(got))
+    call.cancel()
+
+
+async def test_a_stream_without_a_first_message_is_refused(market_data: Any) -> None:
+    call = market_data.stub.StreamMarket()
+    await call.done_writing()
+    with pytest.raises(grpc.aio.AioRpcError) as refusal:
+        await call.read()
+    assert reason_of(refusal.value) == "FIELD_MISSING"
 
 
 async def test_a_pacer_holds_the_venue_and_its_leaving_lets_it_go(venue: Any, market_data: Any) -> None:

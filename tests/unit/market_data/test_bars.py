@@ -107,7 +107,7 @@ def test_bars_begin_at_the_open_and_the_closing_auction_is_in_the_last(
     assert starts == [first, first + 30 * MINUTE, first + final * MINUTE]
     assert bars.trade_count.tolist() == [2, 1, 1]
     (day,) = bars_of_prints(prints, session.open_time_nanos, session.close_time_nanos, DAY).bars()
-    assert (day.start_time_nanos, day.length_nanos) == (first, last - first)
+    assert (day.start_time_nanos, day.length_nanos) == (first, DAY)
     assert (day.open_price_nanos, day.high_price_nanos, day.low_price_nanos, day.close_price_nanos) == (
         10,
         12,
@@ -147,7 +147,7 @@ def test_minutes_join_to_longer_bars_and_to_the_session(session_of: Callable[...
     assert first.vwap_nanos == round(float((minutes.vwap_nanos[:5] * weights).sum() / weights.sum()))
     (day,) = resample(minutes, session, DAY).bars()
     assert day.volume == minutes.volume.sum()
-    assert day.length_nanos == session.length_nanos
+    assert (day.start_time_nanos, day.length_nanos) == (session.open_time_nanos, DAY)
 
 
 def test_joined_bars_have_no_vwap_when_a_part_has_none(session_of: Callable[..., Session]) -> None:
