@@ -82,6 +82,7 @@ async def start_server(settings: ServerSettings, context: Context, component: Co
 def run(name: str, settings_type: type[SettingsT], build: Build[SettingsT]) -> None:
     """Be the process of server `name`: settings, serving until SIGTERM or SIGINT, exit code.
 
+    A `build` or `start()` that finds a setting or a file wrong raises WrongSettings with what to say.
     0 stopped when asked, 2 wrong settings, 3 port taken, 70 a fatal error.
     """
     import uvloop
@@ -111,23 +112,18 @@ async def _serve(name: str, settings: SettingsT, build: Build[SettingsT]) -> int
     context = await make_context(name, settings)
     log = context.telemetry.log
     route_library_logs(log)
-    built = build(settings, context)
-    component = await built if isinstance(built, Awaitable) else built
-    starting = asyncio.create_task(start_server(settings, context, component))
     stopped = asyncio.create_task(stop.wait())
-    await asyncio.wait((starting, stopped), return_when=asyncio.FIRST_COMPLETED)
-    if not starting.done():
-        starting.cancel()
-        await asyncio.wait((starting,))
-        return EXIT_STOPPED
     try:
-        server = await starting
-    except PortTaken:
+        server = await _start_unless(stopped, settings, context, build)
+    except (PortTaken, SecurityError, WrongSettings):
         raise
     except Exception as error:  # whatever it is, the process says it and ends
         log.critical("could not start", exc_info=error)
         exit_within(STOP_MARGIN_SECONDS, EXIT_FATAL)
         return EXIT_FATAL
+    if server is None:
+        exit_within(STOP_MARGIN_SECONDS, EXIT_STOPPED)
+        return EXIT_STOPPED
     # What was made so far lives as long as the process: no collection needs to look at it again.
     gc.collect()
     gc.freeze()
@@ -138,3 +134,22 @@ async def _serve(name: str, settings: SettingsT, build: Build[SettingsT]) -> int
     await server.stop(is_failed=is_failed)
     log.info("stopped", exit_code=code)
     return code
+
+
+async def _start_unless(
+    stopped: asyncio.Task[object], settings: SettingsT, context: Context, build: Build[SettingsT]
+) -> RunningServer | None:
+    """Build and start, or return None when `stopped` is done first."""
+
+    async def start() -> RunningServer:
+        built = build(settings, context)
+        component = await built if isinstance(built, Awaitable) else built
+        return await start_server(settings, context, component)
+
+    starting = asyncio.create_task(start(), name="start")
+    await asyncio.wait((starting, stopped), return_when=asyncio.FIRST_COMPLETED)
+    if starting.done():
+        return starting.result()
+    starting.cancel()
+    await asyncio.wait((starting,))
+    return None

@@ -9,6 +9,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 from servers.runtime.component import Component, Context, Registration
 from servers.runtime.server import run
 from servers.runtime.settings import ServerSettings
+from servers.runtime.sources import WrongSettings
 
 MODE = sys.argv.pop(1)
 
@@ -44,6 +45,10 @@ async def build_later(settings: ServerSettings, context: Context) -> Component:
 
 
 def build(settings: ServerSettings, context: Context) -> Component:
+    if MODE == "wrong-file":
+        raise WrongSettings("limits.toml: line 3: no such limit")
+    if MODE == "cannot-build":
+        raise OSError("no such library")
     return Quiet(context)
 
 

@@ -81,12 +81,19 @@ def test_a_fatal_background_error_takes_the_process_with_it(start: Start) -> Non
     assert "OSError: sync failed" in errors
 
 
-def test_a_start_that_fails_is_said_and_ends_the_process(start: Start) -> None:
-    process = start("cannot-start")
+@pytest.mark.parametrize(("mode", "lacks"), [("cannot-start", "journal"), ("cannot-build", "library")])
+def test_a_start_that_fails_is_said_and_ends_the_process(start: Start, mode: str, lacks: str) -> None:
+    process = start(mode)
     _, errors = process.communicate(timeout=SECONDS)
     assert process.returncode == 70
-    assert "OSError: no such journal" in errors
+    assert f"OSError: no such {lacks}" in errors
     assert "could not start" in errors
+
+
+def test_a_file_that_a_server_finds_wrong_is_one_line(start: Start) -> None:
+    process = start("wrong-file")
+    _, errors = process.communicate(timeout=SECONDS)
+    assert (process.returncode, errors) == (2, "quiet: limits.toml: line 3: no such limit\n")
 
 
 def test_a_second_interrupt_does_not_wait(start: Start) -> None:
