@@ -77,14 +77,17 @@ def write_json(rows: Sequence[Row], path: Path) -> None:
 
 
 def print_table(title: str, rows: Sequence[Row], console: Console) -> None:
-    """Print the rows as a table; a missed target is red, a value without a target plain."""
+    """Print the rows as a table, their notes below it; a missed target is red, a value without a target plain."""
     table = Table(title=title, title_justify="left")
-    for heading in ("name", "value", "target", "unit", "holds", "note"):
+    for heading in ("name", "value", "target", "unit", "holds"):
         right = heading in ("value", "target")
-        table.add_column(heading, justify="right" if right else "left", overflow="fold", no_wrap=heading == "name")
+        table.add_column(heading, justify="right" if right else "left", no_wrap=True)
     for row in rows:
-        table.add_row(row.name, _figure(row.value), _target(row), row.unit, _verdict(row), row.note)
+        table.add_row(row.name, _figure(row.value), _target(row), row.unit, _verdict(row))
     console.print(table)
+    for row in rows:
+        if row.note:
+            console.print(f"{row.name}: {row.note}", style="dim", highlight=False, markup=False)
 
 
 def _target(row: Row) -> str:

@@ -23,7 +23,7 @@ from native._scan cimport BLOCK, fence, scan_for, scan_t, sums_t
 from native._types cimport nanos_t
 from native._wide cimport add_to, product, wide_t, wide_to_int
 
-cdef nanos_t EARLIEST = -0x7fffffffffffffff - 1
+cdef nanos_t EARLIEST = -0x7fffffffffffffff
 # A longer result would push everything else out of the cache, so it is written past it.
 cdef Py_ssize_t STREAM_FROM = 1 << 20
 # Windows of fewer trades than this are summed one by one.
