@@ -8,6 +8,7 @@ from dataclasses import replace
 from hashlib import sha256
 
 from servers.execution.book import ParentBook
+from servers.execution.domain.curve import TYPICAL_BIN_NANOS, typical_curve
 from servers.execution.domain.events import (
     Event,
     EventKind,
@@ -130,14 +131,19 @@ class ExecutionEngine:
         )
         if parameters.algorithm is Algorithm.TWAP:
             return plan
-        if not curve.shares:
-            why = "no volume history" if curve == VolumeCurve() else "the curve is empty"
-            return replace(plan, fallback=f"STATIC_VWAP: {why}; equal quantities in equal times instead.")
+        if curve.shares:
+            shares, bin_nanos, fallback = tuple(curve.shares), curve.bin_nanos, ""
+        else:
+            shares, bin_nanos = typical_curve(session), TYPICAL_BIN_NANOS
+            fallback = (
+                "STATIC_VWAP: no volume history; a typical U-shaped curve stands in for the symbol's own."
+            )
         return replace(
             plan,
-            curve_shares=tuple(curve.shares),
-            curve_bin_nanos=curve.bin_nanos,
+            curve_shares=shares,
+            curve_bin_nanos=bin_nanos,
             curve_open_time_nanos=session.open_time_nanos,
+            fallback=fallback,
         )
 
     async def pause(self, request_id: str, execution_id: str) -> Execution:

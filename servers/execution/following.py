@@ -21,6 +21,8 @@ from servers.execution.ports import Market, MarketFeed, MarketMessage, Orders, R
 from servers.model.errors import ResourceExhausted, TapelineError, Unavailable
 from servers.model.market import MarketTime, Quote, TradingStatus
 
+_LEAST_PATIENCE_SECONDS = 0.01
+
 
 @dataclass(frozen=True, slots=True)
 class Timing:
@@ -65,6 +67,7 @@ class Follower:
         self._subscribed: set[str] = set()
         self._worked_through_nanos = 0
         self._heard = 0.0
+        self._patience_seconds = timing.settle_seconds
         self._progressed = asyncio.Condition()
 
     def start(self) -> None:
@@ -187,14 +190,18 @@ class Follower:
 
     async def _deliver(self, sendings: Sequence[Sending]) -> None:
         await asyncio.gather(*(self._send_surely(sending) for sending in sendings))
+        # A venue that answers crossing children in market time cannot answer while it waits for us: what is
+        # not final soon counts as working, and patience shrinks until the venue answers at once again.
         loop = asyncio.get_running_loop()
-        ends = loop.time() + self._timing.settle_seconds
+        ends = loop.time() + self._patience_seconds
         while not all(self._conductor.is_settled(sending) for sending in sendings):
             self._booking.arrived.clear()
             try:
                 await asyncio.wait_for(self._booking.arrived.wait(), ends - loop.time())
             except TimeoutError:
+                self._patience_seconds = max(self._patience_seconds / 2, _LEAST_PATIENCE_SECONDS)
                 return
+        self._patience_seconds = min(2 * self._patience_seconds, self._timing.settle_seconds)
 
     async def _send_surely(self, sending: Sending) -> None:
         execution_id = sending.parent.execution_id

@@ -365,8 +365,11 @@ class PracticeOrders:
         venue = self._venue
         while True:
             venue.facts_changed.clear()
-            yield OrderFacts(venue.facts[after_sequence:], len(venue.facts))
-            after_sequence = len(venue.facts)
+            reached = len(venue.facts)
+            yield OrderFacts(venue.facts[after_sequence:reached], reached)
+            after_sequence = reached
+            if len(venue.facts) > reached:
+                continue
             await venue.facts_changed.wait()
 
 

@@ -35,7 +35,9 @@ class Figures:
         self.tracker = ParticipationTracker(
             window,
             min(window, self._shortest_window_nanos),
-            own_on_tape=self._parent.plan.own_fills_on_tape is not False,
+            # Also where own fills do not print: they take part in the volume that does, so the cap holds
+            # against that volume alone.
+            own_on_tape=True,
         )
         self.notional_attos = 0
         self.quantity_nanos = 0

@@ -200,7 +200,7 @@ class Placer:
         # Under a cap that binds, wait for a decent child instead of sending crumbs; take a turn when sending.
         parameters = self._parent.parameters
         is_decent = 4 * min(room, wanted) >= due.slice_plan
-        if not is_decent and now - self._last_child_nanos < parameters.slice_nanos // 4:
+        if not is_decent and now - self._last_child_nanos < parameters.slice_nanos // 12:
             return 0
         unsent = self._parent.unsent_quantity_nanos - crossed
         quantity = child_quantity(

@@ -24,6 +24,7 @@ from servers.model.market import MarketPhase, TradeFlag
 from servers.model.nanos import NANO, nanos_to_text
 from servers.model.order import Fill
 
+_TAIL_SHARE = 40
 _STEP_GAP_NANOS = 30 * NANOS_PER_SECOND
 
 
@@ -209,7 +210,7 @@ class WorkingParent:
     def _make_schedule(self, start: int) -> Schedule:
         plan, parameters = self.parent.plan, self.parent.parameters
         # It ends a little before the horizon: the last slice has to be finished too.
-        tail = min(parameters.slice_nanos, (self.end_time_nanos - start) // 20)
+        tail = (self.end_time_nanos - start) // _TAIL_SHARE
         end = max(self.end_time_nanos - tail, start + 1)
         quantity, lot = parameters.quantity_nanos, self.instrument.lot_size_nanos
         if plan.curve_shares:
