@@ -1,0 +1,1 @@
+"""Portfolio: positions, cash and profit, exactly from fills and dated adjustments."""

@@ -1,0 +1,1 @@
+"""The journal and the peers, behind the ports."""

@@ -1,0 +1,1 @@
+"""The rules of the ledger as plain values: trades, adjustments, positions."""

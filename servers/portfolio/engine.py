@@ -1,0 +1,154 @@
+"""What the portfolio server does: take in facts once they are durable, and tell what changed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from servers.model.errors import NotFound, Unavailable
+from servers.model.instrument import Instrument
+from servers.model.market import Quote
+from servers.model.nanos import Money
+from servers.portfolio.domain.adjustments import Adjustment, AdjustmentKind
+from servers.portfolio.domain.ledger import Key, Ledger
+from servers.portfolio.domain.position import PositionHistory
+from servers.portfolio.ports import FillFact, LedgerJournal
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """A position with its mark. A mark of 0 says that none is known yet."""
+
+    account: str
+    symbol: str
+    history: PositionHistory
+    mark_price_nanos: int
+    mark_time_nanos: int
+
+    @property
+    def unrealised_attos(self) -> int:
+        return self.history.state.unrealised_attos(self.mark_price_nanos)
+
+
+class PortfolioEngine:
+    """The ledger, its marks, and those who want to hear of changes."""
+
+    def __init__(self, journal: LedgerJournal) -> None:
+        self.ledger = Ledger()
+        self.orders_sequence = 0
+        self.instruments: dict[str, Instrument] = {}
+        self._journal = journal
+        self._marks: dict[str, Quote] = {}
+        self._listeners: list[Callable[[Key], None]] = []
+        self._recording = asyncio.Lock()
+
+    async def restore(self) -> None:
+        """Take in again all that was saved."""
+        async for fact in self._journal.load():
+            if isinstance(fact, Adjustment):
+                self.ledger.adjust(fact)
+            else:
+                self._apply(fact)
+        self.orders_sequence = self._journal.orders_sequence
+
+    # -- Facts ------------------------------------------------------------------------------------
+
+    async def take_fills(self, facts: Sequence[FillFact], orders_sequence: int) -> None:
+        """Take in what order events up to a sequence say of fills; those taken in before are skipped."""
+        new = [fact for fact in facts if fact.sequence > self.orders_sequence]
+        if new:
+            await self._journal.save_fills(new, max(orders_sequence, self.orders_sequence))
+            for fact in new:
+                self._tell(self._apply(fact))
+        self.orders_sequence = max(self.orders_sequence, orders_sequence)
+
+    async def save_sequence(self) -> None:
+        """Keep how far the order events were read, when no fill has done so."""
+        if self.orders_sequence > self._journal.orders_sequence:
+            await self._journal.save_fills((), self.orders_sequence)
+
+    def _apply(self, fact: FillFact) -> list[Key]:
+        if fact.corrected is not None:
+            return self.ledger.correct(fact.fill, fact.corrected, fact.sequence)
+        ledger = self.ledger
+        changed = ledger.bust(fact.fill) if fact.is_bust else ledger.book(fact.fill, fact.sequence)
+        return [] if changed is None else [changed]
+
+    async def record_adjustment(self, request_id: str, asked: Adjustment) -> Adjustment:
+        """Record an adjustment once, and return it with its sequence.
+
+        Raises NotFound SYMBOL_UNKNOWN, and Unavailable PEER_UNAVAILABLE while the instruments, and so
+        the currency of an opening position, are not known yet.
+        """
+        async with self._recording:
+            first = self._journal.first_answer(request_id, asked)
+            if first is not None:
+                return first
+            adjustment = await self._journal.save_adjustment(request_id, asked, self._complete(asked))
+            self._tell(self.ledger.adjust(adjustment))
+            return adjustment
+
+    def _complete(self, asked: Adjustment) -> Adjustment:
+        """Return the adjustment with the instrument's currency, which an opening has to carry."""
+        if not asked.symbol:
+            return asked
+        if not self.instruments:
+            raise Unavailable("PEER_UNAVAILABLE", "market_data has not told the instruments yet")
+        instrument = self.instruments.get(asked.symbol)
+        if instrument is None:
+            raise NotFound("SYMBOL_UNKNOWN", f"no instrument {asked.symbol}", symbol=asked.symbol)
+        if asked.kind is AdjustmentKind.OPENING and asked.cash is None:
+            return replace(asked, cash=Money(instrument.currency_code))
+        return asked
+
+    # -- Marks ------------------------------------------------------------------------------------
+
+    def take_quotes(self, quotes: Iterable[Quote]) -> None:
+        """Mark positions to the mid, or to the last eligible price where a side is missing."""
+        moved: set[str] = set()
+        for quote in quotes:
+            before = self._marks.get(quote.symbol)
+            if not quote.reference_price_nanos:
+                continue
+            self._marks[quote.symbol] = quote
+            if before is None or before.reference_price_nanos != quote.reference_price_nanos:
+                moved.add(quote.symbol)
+        if self._listeners:
+            self._tell(
+                key
+                for key, history in self.ledger.positions.items()
+                if key[1] in moved and history.state.quantity_nanos
+            )
+
+    # -- Views ------------------------------------------------------------------------------------
+
+    def holding(self, key: Key) -> Holding | None:
+        """Return one position; None when there never was one."""
+        history = self.ledger.positions.get(key)
+        if history is None:
+            return None
+        mark = self._marks.get(key[1])
+        if mark is None:
+            return Holding(*key, history, 0, 0)
+        return Holding(*key, history, mark.reference_price_nanos, mark.event_time_nanos)
+
+    def holdings(self, account: str) -> list[Holding]:
+        """Return the positions of an account by symbol, or with "" of all by account and symbol."""
+        return self.page(account, ("", ""), len(self.ledger.positions))
+
+    def page(self, account: str, after: Key, count: int) -> list[Holding]:
+        """Return up to `count` positions by account and symbol, after a key."""
+        keys = sorted(key for key in self.ledger.positions if key > after and account in ("", key[0]))
+        found = (self.holding(key) for key in keys[:count])
+        return [holding for holding in found if holding is not None]
+
+    def listen(self, listener: Callable[[Key], None]) -> Callable[[], None]:
+        """Call `listener` with the key of whatever changes; return how to stop that."""
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
+
+    def _tell(self, keys: Iterable[Key]) -> None:
+        for key in keys:
+            for listener in list(self._listeners):
+                listener(key)
