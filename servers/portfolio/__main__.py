@@ -11,7 +11,7 @@ from servers.runtime.server import run
 
 async def build(settings: PortfolioSettings, context: Context) -> PortfolioServer:
     """Return the server that the runtime starts, with its journal open."""
-    path = settings.data_dir / "portfolio" / "portfolio.sqlite"
+    path = settings.data_dir / "portfolio.journal"
     path.parent.mkdir(parents=True, exist_ok=True)
     journal = await Journal.open(path, writer="portfolio", clock=context.wall_clock, on_failure=context.fail)
     return PortfolioServer(settings, context, journal)

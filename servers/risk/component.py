@@ -57,7 +57,7 @@ class RiskServer:
         context, settings = self._context, self._settings
         context.health.set_serving(False)
         context.telemetry.registry.register(self._collector)
-        path = settings.data_dir / "risk" / "risk.sqlite"
+        path = settings.data_dir / "risk.journal"
         path.parent.mkdir(parents=True, exist_ok=True)
         self._journal = await Journal.open(
             path, writer="risk", clock=context.wall_clock, on_failure=context.fail

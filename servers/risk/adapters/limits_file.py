@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import tomllib
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
 
 from servers.model.errors import TapelineError
-from servers.model.nanos import Money, nanos_from_text
+from servers.model.nanos import ATTO, INT64_MAX, Money, nanos_from_text
 from servers.risk.domain.limits import DEFAULT_CURRENCY, Limits
 
 _QUANTITIES = {"max_order_quantity": "max_order_quantity_nanos", "max_position": "max_position_nanos"}
@@ -51,7 +52,7 @@ def _entry(path: Path, number: int, entry: dict[str, Any]) -> Limits:
             elif key in _QUANTITIES:
                 values[_QUANTITIES[key]] = nanos_from_text(str(value))
             elif key in _MONEY:
-                values[key] = Money.from_text(currency, str(value))
+                values[key] = _money(currency, str(value))
             elif key in _NUMBERS:
                 values[key] = float(value)
             elif key in _FLAGS and isinstance(value, bool):
@@ -66,3 +67,14 @@ def _entry(path: Path, number: int, entry: dict[str, Any]) -> Limits:
     except TapelineError as error:
         raise LimitsFileError(f"{place}: {error.message}") from error
     return limits
+
+
+def _money(currency_code: str, text: str) -> Money:
+    """Return an amount; unlike a price it may be as large as google.type.Money."""
+    try:
+        amount = Decimal(text) * ATTO
+    except InvalidOperation:
+        raise ValueError("not a decimal number") from None
+    if not amount.is_finite() or not 0 <= amount <= INT64_MAX * ATTO or amount != amount.to_integral_value():
+        raise ValueError("not an amount of money")
+    return Money(currency_code, int(amount))
