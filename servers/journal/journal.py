@@ -15,8 +15,9 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Self
+from typing import Self
 
+from servers.journal.integrity import PAGE_RECORDS, Verification, check_store, head_at
 from servers.journal.record import Entry, Head, Record, RequestEffect, Snapshot, corrupt, seal_all, verify
 from servers.journal.sqlite import SqliteStore
 from servers.journal.store import Store, StoreFenced, StoreFull
@@ -38,13 +39,9 @@ REQUEST_RETENTION_NANOS = 24 * 3600 * NANOS_PER_SECOND
 GROUP_ENTRIES = 4_096
 """Entries above which a group commit takes no further append."""
 
-PAGE_RECORDS = 512
-_TAIL_CHECK_RECORDS = 1_024
 _COMMITS_PER_CHECKPOINT = 200
 _CHECKPOINT_BACKLOG_PAGES = 16_384
 _FORGET_EVERY_NANOS = 60 * NANOS_PER_SECOND
-
-Verification = Literal["tail", "full"]
 
 
 @dataclass(slots=True)
@@ -112,7 +109,7 @@ class Journal:
         """
         store = place if not isinstance(place, Path) else SqliteStore(place)
         try:
-            _check(store, check)
+            check_store(store, check)
             head = store.take_epoch(writer)
         except BaseException:
             store.close()
@@ -374,33 +371,10 @@ class Journal:
 
     def _head_at(self, sequence: int) -> Head:
         self._refuse_ahead(sequence)
-        return _head_at(self._store, sequence)
+        return head_at(self._store, sequence)
 
 
 def _stopped_by(error: BaseException) -> TapelineError:
     if isinstance(error, StoreFenced):
         return FailedPrecondition("STALE_EPOCH", str(error))
     return Internal("JOURNAL_FAILED", f"the journal has stopped: {error}")
-
-
-def _head_at(store: Store, sequence: int) -> Head:
-    if sequence == 0:
-        return Head()
-    found = store.records(sequence - 1, 1)
-    if not found or found[0].sequence != sequence:
-        raise corrupt(sequence, f"record {sequence} is missing")
-    return Head(sequence, found[0].hash, found[0].epoch)
-
-
-def _check(store: Store, check: Verification) -> None:
-    """Verify the end of the journal, or all of it, against its head."""
-    head = store.head()
-    first = 0 if check == "full" else max(0, head.sequence - _TAIL_CHECK_RECORDS)
-    last = _head_at(store, first)
-    while records := store.records(last.sequence, PAGE_RECORDS):
-        for record in verify(records, last):
-            last = Head(record.sequence, record.hash, record.epoch)
-    if (last.sequence, last.hash) != (head.sequence, head.hash) or last.epoch > head.epoch:
-        raise corrupt(
-            last.sequence, f"the events end at {last.sequence}, the journal's head is {head.sequence}"
-        )

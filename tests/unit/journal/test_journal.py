@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from servers.journal import Entry, Head, Journal, MemoryDisk, MemoryStore, Record, RequestEffect
-from servers.journal.journal import GROUP_ENTRIES, PAGE_RECORDS, REQUEST_RETENTION_NANOS
+from servers.journal.integrity import PAGE_RECORDS
+from servers.journal.journal import GROUP_ENTRIES, REQUEST_RETENTION_NANOS
 from servers.journal.record import seal_all, verify
 from servers.model.clock import ManualClock
 from servers.model.errors import (
