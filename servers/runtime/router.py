@@ -27,9 +27,13 @@ class Router(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in th
         return self._handlers.get(handler_call_details.method)
 
     def add(self, registration: Registration, *, is_infrastructure: bool = False) -> None:
-        """Wrap the methods of one servicer."""
+        """Wrap the methods of one servicer. Raises ValueError when a role is given for no method of it."""
         collected = _Collected()
         registration.add(registration.servicer, collected)
+        names = {path.rpartition("/")[2] for path in collected.handlers}
+        strangers = sorted({*registration.roles, *registration.exempt} - names)
+        if strangers:
+            raise ValueError(f"no such method: {', '.join(strangers)}; there are {', '.join(sorted(names))}")
         for path, handler in collected.handlers.items():
             _, service, name = path.split("/")
             self.services.add(service)

@@ -10,6 +10,7 @@ from grpc_channelz.v1 import channelz_pb2, channelz_pb2_grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
+from servers.runtime.component import Registration
 from servers.runtime.process import PortTaken
 from servers.runtime.status import error_info, reason_of
 
@@ -273,6 +274,13 @@ async def test_metrics_are_scraped_in_both_formats(harness: Any) -> None:
     head = await scrape(running.metrics_port, method="HEAD")
     assert head.startswith("HTTP/1.1 200")
     assert head.endswith("\r\n\r\n")
+
+
+async def test_roles_for_a_method_that_does_not_exist_are_refused_at_registration(harness: Any) -> None:
+    component = harness.component()
+    component.registrations = lambda: [Registration(harness.echo.add, component, {"Ekko": frozenset()})]
+    with pytest.raises(ValueError, match="no such method: Ekko; there are Cancel, Chat, Echo"):
+        await harness.serve(component)
 
 
 async def test_a_stream_that_would_block_the_loop_is_refused_at_registration(harness: Any) -> None:
