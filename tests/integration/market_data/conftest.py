@@ -50,7 +50,7 @@ class Running:
         await eventually(lambda: self.component._market.time.event_time_nanos >= time_nanos)
 
     async def stop(self) -> None:
-        await self.channel.close()
+        await self.channel.close(None)
         await self.server.stop()
 
 

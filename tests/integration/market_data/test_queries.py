@@ -259,6 +259,19 @@ async def test_instruments_come_by_symbol_and_by_page(market_data: Any) -> None:
 
 
 SMA = pb.IndicatorSpec(name="SMA")
+WRONG_INDICATORS: list[tuple[str, dict[str, float], str]] = [
+    ("", {}, "INDICATOR_UNKNOWN"),
+    ("sma", {}, "INDICATOR_UNKNOWN"),
+    ("NOPE" * 1000, {}, "INDICATOR_UNKNOWN"),
+    ("MAVP", {}, "INDICATOR_UNKNOWN"),
+    ("SMA", {"period": 3}, "FIELD_INVALID"),
+    ("SMA", {"timeperiod": 2.5}, "FIELD_INVALID"),
+    ("SMA", {"timeperiod": -1}, "FIELD_INVALID"),
+    ("SMA", {"timeperiod": float("nan")}, "FIELD_INVALID"),
+    ("SMA", {"timeperiod": 1e300}, "FIELD_INVALID"),
+    ("BBANDS", {"nbdevup": float("inf")}, "FIELD_INVALID"),
+    ("BBANDS", {"matype": 99}, "FIELD_INVALID"),
+]
 REFUSALS = [
     ("GetQuote", pb.GetQuoteRequest(), "FIELD_MISSING"),
     ("GetQuote", pb.GetQuoteRequest(symbol="nope"), "SYMBOL_UNKNOWN"),
@@ -320,19 +333,7 @@ REFUSALS = [
             ),
             reason,
         )
-        for name, parameters, reason in [
-            ("", {}, "INDICATOR_UNKNOWN"),
-            ("sma", {}, "INDICATOR_UNKNOWN"),
-            ("NOPE" * 1000, {}, "INDICATOR_UNKNOWN"),
-            ("MAVP", {}, "INDICATOR_UNKNOWN"),
-            ("SMA", {"period": 3}, "FIELD_INVALID"),
-            ("SMA", {"timeperiod": 2.5}, "FIELD_INVALID"),
-            ("SMA", {"timeperiod": -1}, "FIELD_INVALID"),
-            ("SMA", {"timeperiod": float("nan")}, "FIELD_INVALID"),
-            ("SMA", {"timeperiod": 1e300}, "FIELD_INVALID"),
-            ("BBANDS", {"nbdevup": float("inf")}, "FIELD_INVALID"),
-            ("BBANDS", {"matype": 99}, "FIELD_INVALID"),
-        ]
+        for name, parameters, reason in WRONG_INDICATORS
     ),
     (
         "GetVolumeProfile",

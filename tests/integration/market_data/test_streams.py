@@ -29,7 +29,7 @@ async def read(call: Any, is_enough: Any, seconds: float = 5.0) -> list[Any]:
     async with asyncio.timeout(seconds):
         while not is_enough(got):
             response = await call.read()
-            assert response is not grpc.aio.EOF
+            assert hasattr(response, "WhichOneof"), "the stream has ended"
             got.append(response)
     return got
 

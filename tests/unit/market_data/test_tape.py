@@ -35,13 +35,12 @@ class TapeTwin:
         self.last_sequence = 0
 
     def append(self, rows: list[Row]) -> None:
-        for row in rows:
-            if row.sequence <= self.last_sequence:
-                continue
+        new = [row for row in rows if row.sequence > self.last_sequence]
+        for row in new:
             row.counts = bool(row.flags & ELIGIBLE) and not row.flags & CANCEL
             self.rows.append(row)
             self.last_sequence = row.sequence
-        for row in rows:
+        for row in new:
             if row.undone:
                 for other in self.rows:
                     if other.sequence == row.undone:
