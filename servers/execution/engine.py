@@ -135,9 +135,7 @@ class ExecutionEngine:
             shares, bin_nanos, fallback = tuple(curve.shares), curve.bin_nanos, ""
         else:
             shares, bin_nanos = typical_curve(session), TYPICAL_BIN_NANOS
-            fallback = (
-                "STATIC_VWAP: no volume history; a typical U-shaped curve stands in for the symbol's own."
-            )
+            fallback = "STATIC_VWAP: no volume history; a typical U-shaped curve stands in for it."
         return replace(
             plan,
             curve_shares=shares,

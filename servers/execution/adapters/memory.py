@@ -78,6 +78,7 @@ class PracticeVenue:
         script: what happens in the step that begins at a market time.
         step_nanos: length of a step in market nanoseconds.
         own_on_tape: whether own fills print.
+        is_silent: send nothing but the time.
     """
 
     script: Callable[[int], Step]
@@ -94,6 +95,7 @@ class PracticeVenue:
     quote: Quote = field(init=False)
     phase: MarketPhase = MarketPhase.PRE_OPEN
     submissions: int = 0
+    is_silent: bool = False
 
     def __post_init__(self) -> None:
         self.quote = Quote(self.symbol, phase=self.phase)
@@ -119,7 +121,7 @@ class PracticeVenue:
         if phase is not self.phase:
             self.phase = phase
             self._send(TradingStatus(self.symbol, phase, start, "", OPEN_NANOS, self.close_nanos))
-        if phase is MarketPhase.CONTINUOUS:
+        if phase is MarketPhase.CONTINUOUS and not self.is_silent:
             bid = (step.mid_ticks - 1) * TICK
             ask = (step.mid_ticks + 1) * TICK
             self._trade(start, step, bid, ask)

@@ -9,7 +9,7 @@ _CURVATURE = 1.2
 
 
 def typical_curve(session: SessionTimes) -> tuple[float, ...]:
-    """Return shares of five-minute bins that sum to 1: a parabola, 1.8 times the mean at both ends, 0.6 at noon.
+    """Return shares of 5-minute bins that sum to 1: a parabola, 1.8 times the mean at the ends, 0.6 midway.
 
     Markets trade most after the open and before the close (Jain and Joh, "The Dependence between Hourly
     Prices and Trading Volume", 1988). It is fitted to nothing, and the report says that it was used.

@@ -14,8 +14,8 @@ from servers.model.market import Quote
 from servers.model.nanos import INT64_MAX
 from servers.model.order import OrderTerms, OrderType, Side, TimeInForce
 
-MAX_CROSS_FRACTION_E4 = 10
-"""Farthest beyond the far touch that a crossing child may reach, in 1/10,000 of the price."""
+REACHES_E4 = (0, 1, 2, 4, 8, 16, 25)
+"""How far beyond the far touch a crossing child reaches, in 1/10,000 of the price, after so many in vain."""
 
 CATCH_UP_SLICES = 3
 """Largest child, in multiples of what the schedule plans for one slice."""
@@ -36,22 +36,21 @@ class Due:
     slice_plan: int
 
 
-def crossing_price(side: Side, quote: Quote, instrument: Instrument, ticks_beyond: int, limit: int) -> int:
+def crossing_price(side: Side, quote: Quote, instrument: Instrument, level: int, limit: int) -> int:
     """Return the limit price of a crossing child in 1e-9 currency units; 0 when it may not cross.
 
-    It reaches `ticks_beyond` ticks through the far touch, at most ten basis points, never past `limit`.
+    It reaches through the far touch by `REACHES_E4[level]`, at least one tick above level 0, and never past
+    `limit` (0 for none).
     """
     if side is Side.BUY:
         touch = quote.ask_price_nanos or _beyond_last(side, quote, instrument)
         if not touch or (limit and touch > limit):
             return 0
-        reach = min(ticks_beyond * instrument.tick_at(touch), touch * MAX_CROSS_FRACTION_E4 // 10_000)
-        return instrument.floor_to_tick(min(touch + reach, limit or INT64_MAX))
+        return instrument.floor_to_tick(min(touch + _reach(touch, level, instrument), limit or INT64_MAX))
     touch = quote.bid_price_nanos or _beyond_last(side, quote, instrument)
     if not touch or (limit and touch < limit):
         return 0
-    reach = min(ticks_beyond * instrument.tick_at(touch), touch * MAX_CROSS_FRACTION_E4 // 10_000)
-    return instrument.ceil_to_tick(max(touch - reach, limit))
+    return instrument.ceil_to_tick(max(touch - _reach(touch, level, instrument), limit))
 
 
 def passive_price(side: Side, quote: Quote, instrument: Instrument, limit: int) -> int:
@@ -118,3 +117,8 @@ def _beyond_last(side: Side, quote: Quote, instrument: Instrument) -> int:
     if side is Side.BUY:
         return instrument.ceil_to_tick(quote.last_price_nanos)
     return instrument.floor_to_tick(quote.last_price_nanos)
+
+
+def _reach(touch: int, level: int, instrument: Instrument) -> int:
+    fraction = touch * REACHES_E4[level] // 10_000
+    return max(fraction, instrument.tick_at(touch)) if level else 0

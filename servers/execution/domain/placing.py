@@ -18,6 +18,7 @@ from servers.execution.domain.impact import ImpactModel
 from servers.execution.domain.parameters import MINUTE_NANOS, CompletionRule
 from servers.execution.domain.parent import ChildRecord, ParentOrder
 from servers.execution.domain.placement import (
+    REACHES_E4,
     Due,
     child_quantity,
     closing_terms,
@@ -77,7 +78,7 @@ class Placer:
         self._tuning = tuning
         self._child_times: deque[int] = deque(maxlen=tuning.max_children_per_second)
         self._posted_slice = -1
-        self._ticks_beyond = 0
+        self._reach_level = 0
         self.is_auction_joined = False
         self.held_back_nanos: dict[str, int] = {}
 
@@ -87,7 +88,8 @@ class Placer:
         """Take in that a child is final: one that crossed in vain makes the next one reach farther."""
         wanted, filled = record.child.terms.quantity_nanos, record.filled_quantity_nanos
         if record.is_immediate:
-            self._ticks_beyond = self._ticks_beyond + 1 if filled < wanted else 0
+            level = self._reach_level + 1 if filled < wanted else self._reach_level - 1
+            self._reach_level = min(max(level, 0), len(REACHES_E4) - 1)
 
     def hold_back(self, reason: str, nanos: int) -> None:
         """Note that something held the parent back for so long."""
@@ -170,14 +172,14 @@ class Placer:
             if not record.is_immediate and (is_above or is_late or (is_away and may_requote)):
                 yield client_order_id
 
-    def _crossing_price(self, tape: Tape, ticks_beyond: int) -> int:
+    def _crossing_price(self, tape: Tape, level: int) -> int:
         parameters = self._parent.parameters
         limit = parameters.limit_price_nanos
-        return crossing_price(parameters.side, tape.quote, self._instrument, ticks_beyond, limit)
+        return crossing_price(parameters.side, tape.quote, self._instrument, level, limit)
 
     def _cross(self, orders: Orders, now: int, tape: Tape, due: Due, room: int, gap_nanos: int) -> int:
         parameters = self._parent.parameters
-        price = self._crossing_price(tape, self._ticks_beyond)
+        price = self._crossing_price(tape, self._reach_level)
         if not price:
             self.hold_back("LIMIT_PRICE" if parameters.limit_price_nanos else "NO_QUOTE", gap_nanos)
             return 0

@@ -83,7 +83,7 @@ class WorkingParent:
 
     def on_child_rejected(self, reason: str) -> None:
         """Take in that a child was refused; a passive one that would have crossed does not count."""
-        if reason != "POST_ONLY_WOULD_CROSS":
+        if not reason.startswith("POST_ONLY"):
             self._rejected_in_a_row += 1
 
     def restore(self, tape: Tape) -> None:

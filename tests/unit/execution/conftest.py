@@ -22,7 +22,7 @@ from servers.execution.book import ParentBook
 from servers.execution.booking import FactBooking
 from servers.execution.conducting import Conductor
 from servers.execution.domain.events import ExecutionState
-from servers.execution.domain.parameters import Algorithm, Parameters
+from servers.execution.domain.parameters import Parameters
 from servers.execution.domain.placing import Tuning
 from servers.execution.engine import ExecutionEngine
 from servers.execution.following import Follower, Timing
@@ -30,19 +30,12 @@ from servers.execution.ports import VolumeCurve
 from servers.journal import Journal, MemoryDisk, MemoryStore
 from servers.model.clock import WallClock
 from servers.model.nanos import NANO
-from servers.model.order import Side
 from servers.runtime.tracing import Tracer
 
 
 def ordinary(now_nanos: int) -> Step:
     """A market that stands still: 1,000 shares a second at 29.99 and 30.01."""
     return Step()
-
-
-def buy(quantity: int, **asked: object) -> Parameters:
-    """Return a TWAP buy of so many shares over ten minutes."""
-    given = {"algorithm": Algorithm.TWAP, "horizon_nanos": 600 * NANO, **asked}
-    return Parameters("demo", "ACME", Side.BUY, quantity * NANO, **given)  # type: ignore[arg-type]
 
 
 @dataclass
