@@ -406,18 +406,25 @@ cdef class Book(Queues):
         self.drop(index)
         return lots
 
-    def replace(self, int64_t handle, int64_t price, int64_t lots):
-        """Give an order another price and other open lots.
+    def replace(self, int64_t handle, int64_t price, int64_t lots, int64_t display=0):
+        """Give an order another price and other open lots; `display` lots above 0 change what it shows next.
 
         Return 1 if it still rests under its handle, 0 if it is gone (events tell why), or a key of REFUSALS:
         then nothing changed. The price of an order without a limit is ignored.
         """
         cdef int32_t index = self.find(handle)
+        cdef int64_t kept, result
         if index == NONE:
             return REFUSED_UNKNOWN
         if lots <= 0 or price <= 0:
             raise ValueError("lots and price must be above 0")
-        return self.amend(index, price, lots)
+        kept = self.orders[index].display
+        if display > 0:
+            self.orders[index].display = display
+        result = self.amend(index, price, lots)
+        if result < 0:
+            self.orders[index].display = kept
+        return result
 
     def indicative(self, int64_t reference_price=0):
         """Return (price, lots, surplus) of an uncross now; zeros if nothing would trade."""

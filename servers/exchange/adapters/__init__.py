@@ -1,0 +1,1 @@
+"""What the exchange reaches the outside through."""
