@@ -16,7 +16,6 @@ import statistics
 import subprocess
 import sys
 import time
-import venv
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -37,6 +36,7 @@ from benchmarks._runtime_server import (
     FIRST_PRICE_NANOS,
     TICK_SERVICE,
 )
+from benchmarks.peers import INSTALL_TIMEOUT_SECONDS, PeersUnavailableError, ensure_environment
 from benchmarks.report import Options, Row, not_compared
 
 CALLERS = 32
@@ -57,8 +57,6 @@ OFFICIAL = (
     "uvloop==0.23.0",
 )
 SCRIPT = Path(__file__).resolve().parent / "_runtime_server.py"
-PEERS = SCRIPT.parent.parent / ".venv-peers"
-INSTALL_SECONDS = 300
 
 
 class Receiver(trace_service_pb2_grpc.TraceServiceServicer):
@@ -106,22 +104,29 @@ async def measure(options: Options) -> list[Row]:
 
 
 def peer_python(options: Options) -> Path | str:
-    """Return the interpreter of the peers' environment, or why there is none. Makes it on first use."""
+    """Return the interpreter of the peers' environment, or why there is none."""
     if not options.compare_peers:
         return "--no-peers"
-    python = PEERS / "bin" / "python"
     try:
-        if not python.exists():
-            options.progress(f"making {PEERS.name} for the peers")
-            venv.create(PEERS, with_pip=True)
+        python = ensure_environment(options.progress)
         probe = [str(python), "-c", "import opentelemetry.instrumentation.grpc, uvloop"]
         if subprocess.run(probe, capture_output=True, check=False).returncode:
-            options.progress(f"installing the peer into {PEERS.name}: {', '.join(OFFICIAL)}")
-            install = [str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", *OFFICIAL]
-            subprocess.run(install, capture_output=True, check=True, text=True, timeout=INSTALL_SECONDS)
+            options.progress(f"adding the peers of this benchmark ({', '.join(OFFICIAL)})")
+            install = [
+                str(python),
+                "-m",
+                "pip",
+                "install",
+                "--quiet",
+                "--disable-pip-version-check",
+                *OFFICIAL,
+            ]
+            subprocess.run(
+                install, capture_output=True, check=True, text=True, timeout=INSTALL_TIMEOUT_SECONDS
+            )
     except subprocess.CalledProcessError as error:
         return f"pip could not install it: {error.stderr.strip().splitlines()[-1]}"
-    except (OSError, subprocess.TimeoutExpired) as error:
+    except (PeersUnavailableError, OSError, subprocess.TimeoutExpired) as error:
         return f"no environment for it: {error}"
     return python
 
