@@ -161,7 +161,7 @@ class MarketFeed:
                 break
         for calendar, symbol in calendars.items():
             session = await self._stub.GetSession(
-                market_data_service_pb2.GetSessionRequest(calendar=calendar, symbol=symbol)
+                market_data_service_pb2.GetSessionRequest(symbol=symbol)
             )
             self._market.take_zone(calendar, session.time_zone)
 
