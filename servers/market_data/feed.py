@@ -148,8 +148,9 @@ class VenueFeed:
         if not len(tape):
             return True
         try:
-            async for prints in self._venue.list_trades(symbol, tape.last_sequence - 1):
-                return tape.agrees_with(prints)
+            for after in (tape.last_sequence - 1, tape.last_sequence):
+                async for prints in self._venue.list_trades(symbol, after):
+                    return tape.agrees_with(prints)
         except TapelineError as error:
             if error.reason != "SEQUENCE_AHEAD":
                 raise
