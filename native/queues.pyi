@@ -1,6 +1,7 @@
 """The queues of a limit order book: what it holds and what happened."""
+from typing import TypeAlias
 
-Event = tuple[int, int, int, int, int, int, int, int, int, int]
+Event: TypeAlias = tuple[int, int, int, int, int, int, int, int, int, int]
 
 class Queues:
     """What a book holds, without the rules by which it trades."""

@@ -1,4 +1,4 @@
-"""What the venue knows of orders: an order as it stands, a report of one fact, fees, and the checks on entry."""
+"""What the venue knows of orders: as they stand, as reports of facts, what they cost, what is refused."""
 
 from __future__ import annotations
 

@@ -308,10 +308,9 @@ class ExchangeEngine:
         fill: Fill | None = None
         if venue_execution_id in self._amended:
             fill = self._amended[venue_execution_id]
-        elif venue_execution_id != number and number.isascii() and number.isdigit() and len(number) < 19:
-            if 0 < int(number) <= self._sequence:
-                await self._log.wait_for(int(number))
-                fill = self._log.report(int(number)).fill
+        elif number.isascii() and number.isdigit() and len(number) < 19 and 0 < int(number) <= self._sequence:
+            await self._log.wait_for(int(number))
+            fill = self._log.report(int(number)).fill
         if fill is None or fill.account != account or fill.venue_execution_id != venue_execution_id:
             raise NotFound("EXECUTION_NOT_FOUND", venue_execution_id=venue_execution_id[:64], account=account)
         return fill

@@ -54,7 +54,7 @@ class Subscription:
 
 
 class Feed:
-    """All subscriptions. Messages are pushed with the symbol that they are of; an empty one is for everybody."""
+    """All subscriptions. A message is of one symbol, or of none and for everybody."""
 
     def __init__(self) -> None:
         self._subscriptions: set[Subscription] = set()

@@ -64,12 +64,20 @@ def draw_history(model: HistoryModel, sessions: Sequence[Session]) -> list[Minut
         reach = 0.4 * model.daily_volatility / np.sqrt(minutes) * np.abs(chance.standard_normal((2, minutes)))
         highs = np.maximum(opens, closes) * (1 + reach[0])
         lows = np.minimum(opens, closes) * (1 - reach[1])
-        prices = [_on_grid(column, model.tick_nanos) for column in (opens, highs, lows, closes)]
+        open_, high, low, close_ = (
+            _on_grid(column, model.tick_nanos) for column in (opens, highs, lows, closes)
+        )
         day = [
-            MinuteBar(session.open_time_nanos + minute * MINUTE_NANOS, *(int(column[minute]) for column in prices),
-                      float(np.floor(volumes[minute])))
+            MinuteBar(
+                session.open_time_nanos + minute * MINUTE_NANOS,
+                int(open_[minute]),
+                int(high[minute]),
+                int(low[minute]),
+                int(close_[minute]),
+                float(np.floor(volumes[minute])),
+            )
             for minute in range(minutes)
-        ]  # fmt: skip
+        ]
         bars = [bar for bar in day if bar.volume > 0] + bars
         close = float(opens[0])
     return bars

@@ -1,4 +1,4 @@
-"""What prints imply of the quotes around them: side, spread and queue, from each print and earlier ones alone."""
+"""What prints imply of the quotes around them, from each print and earlier ones alone."""
 
 from __future__ import annotations
 
@@ -62,7 +62,8 @@ def imply_quotes(trades: RecordedTrades) -> ImpliedQuotes:
     latest = np.cumsum(is_seen) - 1
 
     def carried(values: list[int]) -> Int64s:
-        return np.append(np.array(values, np.int64), 0)[latest]
+        column: Int64s = np.append(np.array(values, np.int64), 0)[latest]
+        return column
 
     counts = (trades.flags & int(TradeFlag.ELIGIBLE)) != 0
     last = np.where(counts, np.arange(len(counts)), -1)

@@ -12,7 +12,7 @@ from servers.exchange.ports import Level, QuoteColumns
 from servers.exchange.tape import Prints
 from servers.model.clock import Clock
 from servers.model.market import MarketTime, TradingStatus
-from servers.wire.trading import time_to_wire, status_to_wire
+from servers.wire.trading import status_to_wire, time_to_wire
 
 
 class FeedPublisher:

@@ -28,7 +28,7 @@ from servers.model.order import (
     check_request_id,
     check_symbol,
 )
-from servers.wire.trading import time_to_wire, order_to_wire, status_to_wire
+from servers.wire.trading import order_to_wire, status_to_wire, time_to_wire
 
 REPORT_HEARTBEAT_SECONDS = 0.5
 _INT64_MAX = 2**63 - 1
@@ -186,10 +186,11 @@ class ExchangeService(exchange_service_pb2_grpc.ExchangeServiceServicer):
     ) -> list[pb.StreamMarketDataResponse]:
         """Return phases, prints that the reader has not seen, and the time, as of now."""
         venue = self._venue
-        messages = []
-        for symbol in sorted(subscription.symbols):
-            if symbol in venue.statuses:
-                messages.append(pb.StreamMarketDataResponse(status=status_to_wire(venue.statuses[symbol])))
+        messages = [
+            pb.StreamMarketDataResponse(status=status_to_wire(venue.statuses[symbol]))
+            for symbol in sorted(subscription.symbols)
+            if symbol in venue.statuses
+        ]
         for symbol, sequence in after.items():
             tape = self._engine.markets[symbol].tape if symbol in subscription.symbols else None
             if tape is None:

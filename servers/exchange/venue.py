@@ -53,7 +53,10 @@ class VenueLog(Protocol):
 class Publisher(Protocol):
     """Where market data goes."""
 
-    wants_depth: bool
+    @property
+    def wants_depth(self) -> bool:
+        """Whether anybody reads depth."""
+        ...
 
     def prints(self, prints: Prints) -> None: ...
     def quotes(self, symbol: str, columns: QuoteColumns) -> None: ...
@@ -173,12 +176,12 @@ class Venue:
                 self._on_pacer_dropped(pacer.name)
             allowed = self.clock.allowed_nanos(wall)
             target = min(allowed, self.clock.now_nanos + MAX_CHUNK_NANOS, self._next_boundary())
-            if not self._is_finished and not self.clock.is_held and target >= self.clock.now_nanos:
-                if target > self.clock.now_nanos or self._next_boundary() <= target:
-                    await self._step(target)
-                    self.clock.advance(target, wall - round((allowed - target) / self.clock.speed))
-                    if self._next_change == len(self._plan):
-                        await self._next_session()
+            is_running = not self._is_finished and not self.clock.is_held
+            if is_running and (target > self.clock.now_nanos or self._next_boundary() <= target):
+                await self._step(target)
+                self.clock.advance(target, wall - round((allowed - target) / self.clock.speed))
+                if self._next_change == len(self._plan):
+                    await self._next_session()
             if self._wall.now_nanos() - self._last_heartbeat >= HEARTBEAT_NANOS:
                 self._say_time()
                 self._publisher.flush()
@@ -312,7 +315,7 @@ class Venue:
 
     # -- what outlives the process
     async def _reserve(self, target: int) -> None:
-        """Keep a time that market time will not pass before it is kept again: a restart goes on from there."""
+        """Keep a time that market time will not pass before it is kept again; a restart begins there."""
         seconds = max(RESERVED_WALL_SECONDS * self.clock.speed, MIN_RESERVED_SECONDS)
         self._reserved_nanos = target + round(seconds * NANOS_PER_SECOND)
         await self._log.keep_clock(self._state(self._reserved_nanos))
@@ -347,7 +350,10 @@ class Venue:
         self.wake()
 
     async def halt(self, symbol: str, reason: str) -> None:
-        """Halt a symbol, all for an empty one. Raises FailedPrecondition MARKET_CLOSED out of continuous trading."""
+        """Halt a symbol, all for an empty one.
+
+        Raises FailedPrecondition MARKET_CLOSED out of continuous trading.
+        """
         for name in self._chosen(symbol, MarketPhase.CONTINUOUS):
             self._enter(name, MarketPhase.HALTED, reason)
         await self._controlled()

@@ -118,10 +118,10 @@ class DurableOrderLog:
         if after_sequence + 1 >= first_in_tail:
             start = after_sequence + 1 - first_in_tail
             return [self._tail[index] for index in range(start, start + end - after_sequence)]
-        found = []
-        for place in self._places[after_sequence:end]:
-            found.append(ReportMessage.FromString(self._journal.page(place - 1, 1)[0].payload))
-        return found
+        return [
+            ReportMessage.FromString(self._journal.page(place - 1, 1)[0].payload)
+            for place in self._places[after_sequence:end]
+        ]
 
     async def follow(
         self, after_sequence: int, wait_seconds: float
