@@ -177,7 +177,7 @@ class Happening(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class FeeSchedule:
-    """What a fill costs: nanos of currency a share by liquidity, and a tax on sales in millionths of notional."""
+    """What a fill costs: nanos of currency a share by liquidity, and millionths of a sale as tax."""
 
     maker_nanos_per_share: int = 0
     taker_nanos_per_share: int = 0

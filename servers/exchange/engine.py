@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Awaitable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from servers.exchange.domain import (
     VENUE,
@@ -19,6 +18,7 @@ from servers.exchange.domain import (
     check_terms,
 )
 from servers.exchange.ports import Market, OrderLog
+from servers.exchange.reporting import Batch, Reporter, content_hash_of
 from servers.model.errors import AlreadyExists, InvalidInput, NotFound
 from servers.model.market import MarketPhase
 from servers.model.nanos import INT64_MAX
@@ -37,16 +37,6 @@ class EngineFigures:
     cancelled: int = 0
 
 
-@dataclass
-class _Batch:
-    entries: list[tuple[int, NewOrder]] = field(default_factory=list)
-    reports: list[Report] = field(default_factory=list)
-    content_hash: bytes = b""
-
-
-_KEPT_REQUESTS = 10_000
-
-
 class ExchangeEngine:
     """The orders of all participants, over one market a symbol.
 
@@ -62,7 +52,6 @@ class ExchangeEngine:
     ) -> None:
         self.markets = markets
         self.phases: dict[str, MarketPhase] = dict.fromkeys(markets, MarketPhase.CLOSED)
-        self.now_nanos = 0
         self.figures = EngineFigures()
         self._log = log
         self._fees = fees
@@ -71,15 +60,23 @@ class ExchangeEngine:
         self._by_number: dict[int, VenueOrder] = {}
         self._working: dict[int, VenueOrder] = {}
         self._owners: dict[str, int] = {}
-        self._sequence = log.last_sequence
+        self._reports = Reporter(log)
         self._numbers = 0
         self._amended: dict[str, Fill | None] = {}
-        self._requests: dict[tuple[str, str], tuple[bytes, Report]] = {}
+
+    @property
+    def now_nanos(self) -> int:
+        """Market time of what happens now, UTC epoch nanoseconds."""
+        return self._reports.now_nanos
+
+    @now_nanos.setter
+    def now_nanos(self, value: int) -> None:
+        self._reports.now_nanos = value
 
     @property
     def last_sequence(self) -> int:
         """Sequence of the last report that was made, committed or about to be."""
-        return self._sequence
+        return self._reports.last_sequence
 
     @property
     def working_count(self) -> int:
@@ -95,7 +92,7 @@ class ExchangeEngine:
 
     def restore_report(self, report: Report) -> None:
         """Take in a report that the log kept."""
-        self._sequence = report.sequence
+        self._reports.last_sequence = report.sequence
         order = self._orders[report.account, report.client_order_id]
         order.apply(report)
         if not order.first_report_sequence:
@@ -107,12 +104,12 @@ class ExchangeEngine:
 
     async def cancel_all(self, reason: str) -> int:
         """Cancel every order that works, with `reason`; return how many."""
-        batch = _Batch()
+        batch = Batch()
         orders = list(self._working.values())
         for order in orders:
             self.markets_cancel(order)
             self._cancelled(batch, order, reason)
-        await self._commit(batch)
+        await self._reports.commit(batch)
         return len(orders)
 
     # -- order entry
@@ -122,7 +119,7 @@ class ExchangeEngine:
         A repeat of an order is answered as the first time. Raises AlreadyExists REQUEST_ID_REUSED when an
         id is taken by another order; in a basket that is a REJECTED report outside the sequence (0).
         """
-        batch = _Batch()
+        batch = Batch()
         answers: list[Report | int] = []
         for entry in entries:
             kept = self._orders.get(entry.key)
@@ -134,7 +131,7 @@ class ExchangeEngine:
                 answers.append(self._reused(entry))
             else:
                 raise AlreadyExists("REQUEST_ID_REUSED", client_order_id=entry.client_order_id)
-        await self._commit(batch)
+        await self._reports.commit(batch)
         reports = []
         for answer in answers:
             if isinstance(answer, int):
@@ -143,7 +140,7 @@ class ExchangeEngine:
             reports.append(answer)
         return reports
 
-    def _enter(self, batch: _Batch, entry: NewOrder) -> Report:
+    def _enter(self, batch: Batch, entry: NewOrder) -> Report:
         self._numbers += 1
         order = VenueOrder(self._numbers, entry, entry.terms)
         self._orders[entry.key] = self._by_number[order.number] = order
@@ -152,11 +149,11 @@ class ExchangeEngine:
         if rejection is not None and rejection.reason != "FOK_UNFILLABLE":
             order.state, order.rejection = OrderState.REJECTED, rejection
             self.figures.rejected += 1
-            first = self._report(batch, order, ReportKind.REJECTED, rejection=rejection)
+            first = self._reports.add(batch, order, ReportKind.REJECTED, rejection=rejection)
         else:
             self.figures.accepted += 1
             self._working[order.number] = order
-            first = self._report(batch, order, ReportKind.ACCEPTED)
+            first = self._reports.add(batch, order, ReportKind.ACCEPTED)
             if rejection is not None:
                 self._cancelled(batch, order, rejection.reason)
         order.first_report_sequence = first.sequence
@@ -196,33 +193,33 @@ class ExchangeEngine:
 
     async def cancel(self, key: OrderKey, request_id: str) -> Report:
         """Take an order out. Raises NotFound ORDER_NOT_FOUND for an id that never came."""
-        content_hash = _hash("cancel", key)
-        first = await self._repeated(key[0], request_id, content_hash)
+        content_hash = content_hash_of("cancel", key)
+        first = await self._reports.repeated(key[0], request_id, content_hash)
         if first is not None:
             return first
         order = self._known(key)
-        batch = _Batch(content_hash=content_hash)
+        batch = Batch(content_hash=content_hash)
         if order.is_final:
             rejection = Rejection("ORDER_FINAL", f"the order is {order.state.name.lower()}")
-            report = self._report(
+            report = self._reports.add(
                 batch, order, ReportKind.CANCEL_REJECTED, rejection=rejection, request_id=request_id
             )
         else:
             self.markets_cancel(order)
             report = self._cancelled(batch, order, "REQUESTED", request_id)
-        await self._commit(batch)
+        await self._reports.commit(batch)
         return report
 
     async def replace(
         self, key: OrderKey, request_id: str, quantity_nanos: int, limit_nanos: int, display_nanos: int
     ) -> Report:
         """Change an order; 0 keeps limit or display. Raises NotFound ORDER_NOT_FOUND."""
-        content_hash = _hash("replace", key, quantity_nanos, limit_nanos, display_nanos)
-        first = await self._repeated(key[0], request_id, content_hash)
+        content_hash = content_hash_of("replace", key, quantity_nanos, limit_nanos, display_nanos)
+        first = await self._reports.repeated(key[0], request_id, content_hash)
         if first is not None:
             return first
         order = self._known(key)
-        batch = _Batch(content_hash=content_hash)
+        batch = Batch(content_hash=content_hash)
         terms = replace(
             order.terms,
             quantity_nanos=quantity_nanos,
@@ -238,12 +235,12 @@ class ExchangeEngine:
                 order.terms = before
         if rejection is not None:
             kind = ReportKind.REPLACE_REJECTED
-            report = self._report(batch, order, kind, rejection=rejection, request_id=request_id)
+            report = self._reports.add(batch, order, kind, rejection=rejection, request_id=request_id)
         else:
             order.terms = terms
-            report = self._report(batch, order, ReportKind.REPLACED, request_id=request_id)
+            report = self._reports.add(batch, order, ReportKind.REPLACED, request_id=request_id)
             self._drain(batch, terms.symbol)
-        await self._commit(batch)
+        await self._reports.commit(batch)
         return report
 
     def _replace_refusal(self, order: VenueOrder, terms: OrderTerms) -> Rejection | None:
@@ -278,15 +275,15 @@ class ExchangeEngine:
         Raises NotFound EXECUTION_NOT_FOUND for a fill that is not of this account or was busted, and
         InvalidInput VALUE_OUT_OF_RANGE for a larger quantity than was filled.
         """
-        content_hash = _hash("amend", venue_execution_id, quantity_nanos, price_nanos)
-        first = await self._repeated(account, request_id, content_hash)
+        content_hash = content_hash_of("amend", venue_execution_id, quantity_nanos, price_nanos)
+        first = await self._reports.repeated(account, request_id, content_hash)
         if first is not None:
             return first
         fill = await self._fill(venue_execution_id, account)
         order = self._orders[account, fill.client_order_id]
         if not 0 <= quantity_nanos <= fill.quantity_nanos or not 0 <= price_nanos <= INT64_MAX:
             raise InvalidInput("VALUE_OUT_OF_RANGE", "the corrected quantity is above the filled one")
-        batch = _Batch(content_hash=content_hash)
+        batch = Batch(content_hash=content_hash)
         if quantity_nanos == 0:
             after, kind = None, ReportKind.BUSTED
             order.amend_fill(fill, 0, 0)
@@ -299,8 +296,8 @@ class ExchangeEngine:
             )
             order.amend_fill(fill, quantity_nanos, price)
         self._amended[venue_execution_id] = after
-        report = self._report(batch, order, kind, fill=fill, corrected_fill=after, request_id=request_id)
-        await self._commit(batch)
+        report = self._reports.add(batch, order, kind, fill=fill, corrected_fill=after, request_id=request_id)
+        await self._reports.commit(batch)
         return report
 
     async def _fill(self, venue_execution_id: str, account: str) -> Fill:
@@ -308,22 +305,17 @@ class ExchangeEngine:
         fill: Fill | None = None
         if venue_execution_id in self._amended:
             fill = self._amended[venue_execution_id]
-        elif number.isascii() and number.isdigit() and len(number) < 19 and 0 < int(number) <= self._sequence:
+        elif (
+            number.isascii()
+            and number.isdigit()
+            and len(number) < 19
+            and 0 < int(number) <= self.last_sequence
+        ):
             await self._log.wait_for(int(number))
             fill = self._log.report(int(number)).fill
         if fill is None or fill.account != account or fill.venue_execution_id != venue_execution_id:
             raise NotFound("EXECUTION_NOT_FOUND", venue_execution_id=venue_execution_id[:64], account=account)
         return fill
-
-    async def _repeated(self, account: str, request_id: str, content_hash: bytes) -> Report | None:
-        """Return the first answer to a request that came before; raises AlreadyExists for other content."""
-        kept = self._requests.get((account, request_id)) or self._log.request(account, request_id)
-        if kept is None:
-            return None
-        if kept[0] != content_hash:
-            raise AlreadyExists("REQUEST_ID_REUSED", request_id=request_id)
-        await self._log.wait_for(kept[1].sequence)
-        return kept[1]
 
     def order(self, key: OrderKey) -> VenueOrder | None:
         """Return an order as the venue holds it."""
@@ -344,7 +336,7 @@ class ExchangeEngine:
     def collect(self, now_nanos: int) -> Awaitable[None]:
         """Report what befell orders up to `now_nanos`; the result is done when that is committed."""
         self.now_nanos = now_nanos
-        batch = _Batch()
+        batch = Batch()
         for symbol in self.markets:
             self._drain(batch, symbol)
         for order in list(self._working.values()):
@@ -352,24 +344,24 @@ class ExchangeEngine:
             if expiry and expiry <= now_nanos:
                 self.markets_cancel(order)
                 self._expired(batch, order)
-        return self._commit(batch)
+        return self._reports.commit(batch)
 
     async def end_session(self) -> None:
         """Expire DAY orders, and take the others out of the books until the next session."""
-        batch = _Batch()
+        batch = Batch()
         for order in list(self._working.values()):
             self.markets_cancel(order)
             if order.terms.time_in_force in _CARRIED:
                 if order.state is not OrderState.DONE_FOR_DAY:
                     order.state = OrderState.DONE_FOR_DAY
-                    self._report(batch, order, ReportKind.DONE_FOR_DAY)
+                    self._reports.add(batch, order, ReportKind.DONE_FOR_DAY)
             else:
                 self._expired(batch, order)
-        await self._commit(batch)
+        await self._reports.commit(batch)
 
     async def begin_session(self) -> None:
         """Put carried orders back into the books."""
-        batch = _Batch()
+        batch = Batch()
         for order in list(self._working.values()):
             if order.state is OrderState.DONE_FOR_DAY:
                 leaves = replace(
@@ -380,7 +372,7 @@ class ExchangeEngine:
                 order.state = OrderState.PARTIALLY_FILLED if order.filled_quantity_nanos else OrderState.NEW
                 if rejection is not None:
                     self._cancelled(batch, order, rejection.reason)
-        await self._commit(batch)
+        await self._reports.commit(batch)
 
     # -- inner parts
     def markets_cancel(self, order: VenueOrder) -> None:
@@ -388,7 +380,7 @@ class ExchangeEngine:
         if market is not None:
             market.cancel(order.number)
 
-    def _drain(self, batch: _Batch, symbol: str) -> None:
+    def _drain(self, batch: Batch, symbol: str) -> None:
         market = self.markets.get(symbol)
         for happening in market.take_happenings() if market is not None else ():
             order = self._by_number[happening.number]
@@ -397,14 +389,14 @@ class ExchangeEngine:
             elif not order.is_final:
                 self._cancelled(batch, order, happening.reason, time_nanos=happening.time_nanos)
 
-    def _filled(self, batch: _Batch, order: VenueOrder, happening: Happening) -> None:
+    def _filled(self, batch: Batch, order: VenueOrder, happening: Happening) -> None:
         terms = order.terms
         currency = self.markets[terms.symbol].instrument.currency_code
         self.figures.fills += 1
         order.add_fill(happening.quantity_nanos, happening.price_nanos)
         fill = Fill(
             venue=VENUE,
-            venue_execution_id=f"X{self._sequence + 1}",
+            venue_execution_id=f"X{self._reports.last_sequence + 1}",
             account=order.entry.account,
             client_order_id=order.entry.client_order_id,
             execution_id=order.entry.execution_id,
@@ -420,68 +412,19 @@ class ExchangeEngine:
         )
         if order.is_final:
             self._working.pop(order.number, None)
-        self._report(batch, order, ReportKind.FILL, fill=fill, time_nanos=happening.time_nanos)
+        self._reports.add(batch, order, ReportKind.FILL, fill=fill, time_nanos=happening.time_nanos)
 
     def _cancelled(
-        self, batch: _Batch, order: VenueOrder, reason: str, request_id: str = "", time_nanos: int = 0
+        self, batch: Batch, order: VenueOrder, reason: str, request_id: str = "", time_nanos: int = 0
     ) -> Report:
         self.figures.cancelled += 1
         order.state = OrderState.CANCELLED
         self._working.pop(order.number, None)
-        return self._report(
+        return self._reports.add(
             batch, order, ReportKind.CANCELLED, reason=reason, request_id=request_id, time_nanos=time_nanos
         )
 
-    def _expired(self, batch: _Batch, order: VenueOrder) -> None:
+    def _expired(self, batch: Batch, order: VenueOrder) -> None:
         order.state = OrderState.EXPIRED
         self._working.pop(order.number, None)
-        self._report(batch, order, ReportKind.EXPIRED)
-
-    def _report(
-        self,
-        batch: _Batch,
-        order: VenueOrder,
-        kind: ReportKind,
-        *,
-        fill: Fill | None = None,
-        corrected_fill: Fill | None = None,
-        rejection: Rejection | None = None,
-        reason: str = "",
-        request_id: str = "",
-        time_nanos: int = 0,
-    ) -> Report:
-        self._sequence += 1
-        order.last_sequence = self._sequence
-        report = Report(
-            sequence=self._sequence,
-            kind=kind,
-            account=order.entry.account,
-            client_order_id=order.entry.client_order_id,
-            venue_order_id=order.venue_order_id,
-            terms=order.terms,
-            filled_quantity_nanos=order.filled_quantity_nanos,
-            leaves_quantity_nanos=order.leaves_quantity_nanos,
-            event_time_nanos=time_nanos or self.now_nanos,
-            fill=fill,
-            corrected_fill=corrected_fill,
-            rejection=rejection,
-            reason=reason,
-            request_id=request_id,
-            traceparent=order.entry.traceparent,
-        )
-        batch.reports.append(report)
-        return report
-
-    async def _commit(self, batch: _Batch) -> None:
-        if not batch.reports:
-            return
-        for report in batch.reports:
-            if report.request_id:
-                self._requests[report.account, report.request_id] = batch.content_hash, report
-                if len(self._requests) > _KEPT_REQUESTS:
-                    del self._requests[next(iter(self._requests))]
-        await self._log.commit(batch.entries, batch.reports, batch.content_hash)
-
-
-def _hash(*content: object) -> bytes:
-    return hashlib.sha256(repr(content).encode()).digest()
+        self._reports.add(batch, order, ReportKind.EXPIRED)

@@ -1,8 +1,8 @@
 """A market that a recorded day drives: its prints go out as they are, and our orders take part in them.
 
 A print gives what it traded once, to participants in the order in which they came; nothing fills against
-an off-exchange print, one that does not count, or one before the open. What is not told by prints is implied
-from earlier ones alone: sides by the tick rule, the spread from reversals, a queue from what traded at a price.
+an off-exchange print, one that does not count, or one before the open. What prints do not tell is implied by
+earlier ones alone: sides by the tick rule, the spread from reversals, a queue from what traded at a price.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from servers.model.order import Liquidity, OrderTerms, OrderType, Rejection, Sid
 from servers.recordings import RecordedTrades
 
 IMMEDIATE_NANOS = NANOS_PER_SECOND
-"""How long an IOC or FOK order waits for prints: an order book would answer at once, a tape has only prints."""
+"""How long an IOC or FOK order waits for prints: a book would answer at once, a tape has only prints."""
 
 PRESSURE_SECONDS = 900.0
 _HITTABLE = int(TradeFlag.ELIGIBLE)

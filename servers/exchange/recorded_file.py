@@ -34,7 +34,7 @@ def load_day(
 
 
 def prints_of_bars(bars: RecordedBars, session: Session) -> RecordedTrades:
-    """Return prints that make up the bars of a session: their open, extremes, close, volume, and VWAP if given.
+    """Return prints that make up the bars of a session: open, extremes, close, volume, and VWAP if given.
 
     Open, low, high and close print a twelfth of the volume each, the rest prints between, at the price that
     makes the bar's VWAP (its typical price without one), held within low and high.
