@@ -9,13 +9,16 @@ from servers.risk.domain.checks import reject
 from servers.risk.domain.limits import Limits
 from servers.risk.domain.rates import DuplicateWindow, TokenBucket
 
+_Buckets = tuple[tuple[str, TokenBucket], ...]
+
 
 class RateLimits:
     """Token buckets by account and by symbol, made from the limits and anew when these change."""
 
     def __init__(self, controls: Controls) -> None:
         self._controls = controls
-        self._buckets: dict[tuple[str, str], tuple[TokenBucket | None, TokenBucket | None]] = {}
+        self._buckets: dict[tuple[str, str, str], TokenBucket] = {}
+        self._sets: dict[tuple[str, str], tuple[_Buckets, _Buckets]] = {}
         self._duplicates: dict[str, DuplicateWindow] = {}
         controls.listen(self._forget)
 
@@ -29,11 +32,9 @@ class RateLimits:
 
     def count_cancel(self, account: str, symbol: str, now_nanos: int) -> None:
         """Count a cancel: it always passes, and takes from what others may send."""
-        for key in ((account, ""), (account, symbol)):
-            messages = self._pair(key, now_nanos)[1]
-            if messages is not None:
-                messages.has_one(now_nanos)
-                messages.take()
+        for _, bucket in self._buckets_of(account, symbol, now_nanos)[1]:
+            bucket.has_one(now_nanos)
+            bucket.take()
 
     def check_duplicate(
         self, account: str, terms: OrderTerms, now_nanos: int, window_nanos: int
@@ -56,42 +57,46 @@ class RateLimits:
         self._duplicates.setdefault(account, DuplicateWindow()).add(terms, now_nanos, window_nanos)
 
     def _take(self, account: str, symbol: str, now_nanos: int, *, is_order: bool) -> Rejection | None:
-        counted: list[TokenBucket] = []
-        for key in ((account, ""), (account, symbol)):
-            orders, messages = self._pair(key, now_nanos)
-            for bucket, name, applies in (
-                (orders, "ORDER", is_order),
-                (messages, "MESSAGE", True),
-            ):
-                if bucket is None or not applies:
-                    continue
-                if not bucket.has_one(now_nanos):
-                    return reject(
-                        f"{name}_RATE_ABOVE_LIMIT",
-                        "",
-                        f"max_{name.lower()}s_per_second",
-                        f"above {bucket.per_second:g} per second",
-                        f"{bucket.per_second:g} per second",
-                    )
-                counted.append(bucket)
-        for bucket in counted:
+        buckets = self._buckets_of(account, symbol, now_nanos)[0 if is_order else 1]
+        for name, bucket in buckets:
+            if not bucket.has_one(now_nanos):
+                return reject(
+                    f"{name}_RATE_ABOVE_LIMIT",
+                    "",
+                    f"max_{name.lower()}s_per_second",
+                    f"above {bucket.per_second:g} per second",
+                    f"{bucket.per_second:g} per second",
+                )
+        for _, bucket in buckets:
             bucket.take()
         return None
 
-    def _pair(self, key: tuple[str, str], now_nanos: int) -> tuple[TokenBucket | None, TokenBucket | None]:
-        pair = self._buckets.get(key)
-        if pair is None:
-            limits = self._controls.limits.get(key)
-            pair = self._buckets[key] = (
-                _bucket(None if limits is None else limits.max_orders_per_second, now_nanos),
-                _bucket(None if limits is None else limits.max_messages_per_second, now_nanos),
-            )
-        return pair
+    def _buckets_of(self, account: str, symbol: str, now_nanos: int) -> tuple[_Buckets, _Buckets]:
+        """Return what a new order takes from, and what any message takes from."""
+        found = self._sets.get((account, symbol))
+        if found is None:
+            orders: list[tuple[str, TokenBucket]] = []
+            messages: list[tuple[str, TokenBucket]] = []
+            for key in ((account, ""), (account, symbol)):
+                limits = self._controls.limits.get(key)
+                if limits is not None and limits.max_orders_per_second is not None:
+                    orders.append(("ORDER", self._bucket("ORDER", limits, now_nanos)))
+                if limits is not None and limits.max_messages_per_second is not None:
+                    messages.append(("MESSAGE", self._bucket("MESSAGE", limits, now_nanos)))
+            found = self._sets[account, symbol] = ((*orders, *messages), tuple(messages))
+        return found
+
+    def _bucket(self, name: str, limits: Limits, now_nanos: int) -> TokenBucket:
+        """Return the bucket of these limits, the same one for every symbol of the account."""
+        key = (name, *limits.key)
+        bucket = self._buckets.get(key)
+        if bucket is None:
+            rate = limits.max_orders_per_second if name == "ORDER" else limits.max_messages_per_second
+            bucket = self._buckets[key] = TokenBucket(rate or 0.0, now_nanos)
+        return bucket
 
     def _forget(self, change: Change) -> None:
         if isinstance(change, Limits):
-            self._buckets.pop(change.key, None)
-
-
-def _bucket(per_second: float | None, now_nanos: int) -> TokenBucket | None:
-    return None if per_second is None else TokenBucket(per_second, now_nanos)
+            self._buckets.pop(("ORDER", *change.key), None)
+            self._buckets.pop(("MESSAGE", *change.key), None)
+            self._sets.clear()
