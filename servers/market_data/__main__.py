@@ -54,13 +54,15 @@ class MarketDataServer:
         self._context = context
         venue = ExchangeVenue(context.channels.channel("exchange"))
         self._shelf = HistoryShelf(venue, settings.history_sessions)
-        self._market = Market(load_instruments(settings.instruments).instruments, self._shelf.keep)
+        self._described = load_instruments(settings.instruments).instruments
+        self._market = Market(self._described, self._shelf.keep)
         self._pacers = Pacers(round(settings.pacer_silence_seconds * NANO))
         self._recorder = TapeRecorder(
             self._market,
             TapeFiles(settings.data_dir / "tape", settings.tape_sessions),
             interval_seconds=settings.tape_sync_seconds,
             log=context.telemetry.log,
+            instrument_for=lambda symbol: recorded_instrument(symbol, settings.calendar),
         )
         self._feed = VenueFeed(
             venue,
@@ -131,15 +133,18 @@ class MarketDataServer:
 
     def _meet_session(self, session: VenueSession) -> None:
         """Add what the venue trades and no instruments file describes."""
+        calendar = session.calendar or self._settings.calendar
         for status in session.statuses:
+            if status.symbol in self._described:
+                continue
             if status.symbol not in self._market.instruments:
-                calendar = session.calendar or self._settings.calendar
-                self._market.add_instrument(recorded_instrument(status.symbol, calendar))
                 self._context.telemetry.log.warning(
                     "no reference data: tick 0.0001, lot 1, the calendar's currency, no short sale",
                     symbol=status.symbol,
                     calendar=calendar,
                 )
+            self._market.add_instrument(recorded_instrument(status.symbol, calendar))
+        self._market.has_met_venue = True
 
     def _run(self, work: Coroutine[None, None, None], name: str) -> None:
         task = asyncio.create_task(work, name=name)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from servers.market_data.domain import BestQuote, Prints, VenueEvent
 from servers.market_data.subscriptions import MarketSubscription, QuoteSubscription, Signal, expired
 from servers.market_data.tape import SymbolTape
-from servers.model.errors import FailedPrecondition, InvalidInput, NotFound, OutOfRange
+from servers.model.errors import FailedPrecondition, InvalidInput, NotFound, OutOfRange, Unavailable
 from servers.model.instrument import Instrument
 from servers.model.market import MarketPhase, MarketTime, Quote, TradingStatus
 
@@ -37,16 +37,25 @@ class Market:
         self._markets: set[MarketSubscription] = set()
         self._quotes: set[QuoteSubscription] = set()
         self._trades: set[Signal] = set()
+        self.has_met_venue = False
         self.print_count = 0
         self.unknown_count = 0
 
     # ------------------------------------------------------------------ what is known
 
     def instrument(self, symbol: str) -> Instrument:
-        """Return reference data; NotFound SYMBOL_UNKNOWN, InvalidInput FIELD_MISSING for an empty symbol."""
+        """Return reference data.
+
+        NotFound SYMBOL_UNKNOWN, or Unavailable NOT_READY as long as the venue may still know it; InvalidInput
+        FIELD_MISSING for an empty symbol.
+        """
         if not symbol:
             raise InvalidInput("FIELD_MISSING", "symbol is empty", field="symbol")
         instrument = self.instruments.get(symbol)
+        if instrument is None and not self.has_met_venue:
+            raise Unavailable(
+                "NOT_READY", f"the venue that may know {symbol[:40]!r} was not heard yet", symbol=symbol[:40]
+            )
         if instrument is None:
             raise NotFound("SYMBOL_UNKNOWN", f"no instrument {symbol[:40]!r}", symbol=symbol[:40])
         return instrument

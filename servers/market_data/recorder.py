@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from servers.market_data.domain import Prints
 from servers.market_data.feed import FeedLog
 from servers.market_data.market import Market
 from servers.market_data.ports import TapeStore
 from servers.market_data.subscriptions import Signal
+from servers.model.instrument import Instrument
 
 
 class TapeRecorder:
@@ -19,13 +21,23 @@ class TapeRecorder:
 
     Args:
         interval_seconds: how long prints gather before they are written and synced.
+        instrument_for: gives reference data of a symbol that is in the store and in no instruments file.
     """
 
-    def __init__(self, market: Market, store: TapeStore, *, interval_seconds: float, log: FeedLog) -> None:
+    def __init__(
+        self,
+        market: Market,
+        store: TapeStore,
+        *,
+        interval_seconds: float,
+        log: FeedLog,
+        instrument_for: Callable[[str], Instrument],
+    ) -> None:
         self._market = market
         self._store = store
         self._interval_seconds = interval_seconds
         self._log = log
+        self._instrument_for = instrument_for
         self._grown = Signal()
         self._symbols: set[str] = set()
         self._stored: dict[str, int] = {}
@@ -37,7 +49,7 @@ class TapeRecorder:
         count = 0
         for (open_nanos, close_nanos), prints in self._store.load():
             if prints.symbol not in self._market.tapes:
-                continue
+                self._market.add_instrument(self._instrument_for(prints.symbol))
             self._market.restore_session(prints.symbol, open_nanos, close_nanos)
             count += self._market.apply(prints)
             self._stored[prints.symbol] = prints.last_sequence

@@ -69,6 +69,9 @@ async def test_before_the_venue_was_heard_there_is_no_quote(venue: Any, start: A
     with pytest.raises(grpc.aio.AioRpcError) as refusal:
         await market_data.stub.GetSession(pb.GetSessionRequest(symbol="ACME"))
     assert reason_of(refusal.value) == "NO_MARKET_DATA"
+    with pytest.raises(grpc.aio.AioRpcError) as refusal:
+        await market_data.stub.GetQuote(pb.GetQuoteRequest(symbol="BAC"))
+    assert reason_of(refusal.value) == "NOT_READY"
     await venue.start()
 
 

@@ -12,6 +12,7 @@ from servers.market_data.adapters.tape_files import TapeFiles
 from servers.market_data.domain import Prints
 from servers.market_data.market import Market
 from servers.market_data.recorder import TapeRecorder
+from servers.reference import recorded_instrument
 
 SESSION = (1_000, 2_000)
 
@@ -28,7 +29,9 @@ class Log:
 
 
 def recorder(market: Market, store: Any, log: Log | None = None) -> TapeRecorder:
-    return TapeRecorder(market, store, interval_seconds=0.001, log=log or Log())
+    return TapeRecorder(
+        market, store, interval_seconds=0.001, log=log or Log(), instrument_for=recorded_instrument
+    )
 
 
 async def test_what_was_appended_comes_back_in_order(tmp_path: Path, make_prints: Any) -> None:
@@ -112,9 +115,9 @@ async def test_the_recorder_writes_what_is_new_and_restores_it(
     assert recorder(again, TapeFiles(tmp_path, 5)).restore() == 4
     assert again.session("ACME") == SESSION
     assert list(again.tapes["ACME"].read(0, 4)) == list(market.tapes["ACME"].read(0, 4))
-    again.instruments.pop("ACME")
-    again.tapes.pop("ACME")
-    assert recorder(again, TapeFiles(tmp_path, 5)).restore() == 0
+    bare = Market({})
+    assert recorder(bare, TapeFiles(tmp_path, 5)).restore() == 4
+    assert bare.instruments["ACME"] == recorded_instrument("ACME")
 
 
 class FullDisk:
