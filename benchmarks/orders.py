@@ -7,6 +7,8 @@ order a call or baskets of 256; latency from an open loop of 200 orders a second
 an order was due. After each phase all of its orders have to be on the exchange's own list before the next.
 """
 
+from __future__ import annotations
+
 import asyncio
 import os
 import resource
@@ -232,7 +234,8 @@ async def _closed_loop(submit: Callable[[], Awaitable[int]], seconds: float) -> 
     async def caller() -> None:
         nonlocal acknowledged
         while time.perf_counter() < ends:
-            acknowledged += await submit()
+            count = await submit()
+            acknowledged += count
 
     await asyncio.gather(*(caller() for _ in range(CALLERS)))
     return acknowledged / (time.perf_counter() - started)
