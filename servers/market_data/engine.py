@@ -28,7 +28,7 @@ from servers.market_data.shelf import HistoryShelf
 from servers.market_data.subscriptions import expired
 from servers.market_data.volume import volume_curve, volume_profile
 from servers.model.calendar import Session
-from servers.model.errors import FailedPrecondition, InvalidInput
+from servers.model.errors import FailedPrecondition, InvalidInput, Unavailable
 from servers.model.instrument import Instrument
 from servers.model.market import Quote
 
@@ -71,7 +71,12 @@ class MarketDataEngine:
     def list_instruments(
         self, symbols: Sequence[str], page_size: int, page_token: str
     ) -> tuple[list[Instrument], str]:
-        """Return one page of instruments by symbol, and the next page's token."""
+        """Return one page of instruments by symbol, and the next page's token.
+
+        Raises Unavailable NOT_READY for a list of all before the venue has said what it trades.
+        """
+        if not symbols and not self._market.has_met_venue:
+            raise Unavailable("NOT_READY", "the venue has not said yet what it trades")
         size = page_size_of(page_size, 500, 1_000)
         wanted = sorted({self._market.instrument(symbol).symbol for symbol in symbols})
         after = read_token(page_token, "instruments", wanted) if page_token else ""
