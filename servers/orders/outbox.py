@@ -26,6 +26,9 @@ from servers.orders.ports import Venue
 
 BASKET_ORDERS = 256
 REQUESTS_AT_ONCE = 32
+SEND_INTERVAL_SECONDS = 0.01
+"""Least time between two sends of new orders: those that follow closely share a message and the venue's
+commit. The first after a pause leaves at once, and a queue with a cancel in it does not wait."""
 FIRST_PAUSE_SECONDS = 0.02
 LONGEST_PAUSE_SECONDS = 0.5
 
@@ -65,6 +68,7 @@ class Outbox:
         self._empty = asyncio.Event()
         self._empty.set()
         self._is_open = False
+        self._sent_at = 0.0
         self._attempted_at_nanos: dict[OrderKey, int] = {}
         engine.on_commit(self._take)
 
@@ -111,6 +115,7 @@ class Outbox:
             await self._arrived.wait()
             self._arrived.clear()
             while self._queue:
+                await self._pace()
                 run = self._next_run()
                 try:
                     await self._send(run)
@@ -125,6 +130,18 @@ class Outbox:
                 for _ in run:
                     self._queue.popleft()
             self._empty.set()
+
+    async def _pace(self) -> None:
+        loop = asyncio.get_running_loop()
+        wait_seconds = self._sent_at + SEND_INTERVAL_SECONDS - loop.time()
+        is_short = len(self._queue) < BASKET_ORDERS
+        if (
+            wait_seconds > 0
+            and is_short
+            and all(message.kind is EventKind.ACCEPTED for message in self._queue)
+        ):
+            await asyncio.sleep(wait_seconds)
+        self._sent_at = loop.time()
 
     def _next_run(self) -> list[Message]:
         """Return what goes out together: new orders as a basket, or requests of different orders."""
