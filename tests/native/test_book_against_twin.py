@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from native import book as b
 
 sys.path.insert(0, str(Path(__file__).parent))
-from book_twin import BookTwin  # noqa: E402  (the twin lies beside the tests, which are no package)
+from book_twin import BookTwin
 
 PRICES = st.integers(95, 105)
 LOTS = st.integers(1, 9)
