@@ -38,6 +38,7 @@ class Calendars:
 
     def __init__(self) -> None:
         self._tables: dict[str, _Table] = {}
+        self._broken: set[str] = set()
 
     def session_for(self, calendar: str, date: str | datetime.date) -> Session | None:
         """Return the session on `date` (local, "YYYY-MM-DD"), or None when there is none that day."""
@@ -83,12 +84,26 @@ class Calendars:
     def _table(self, calendar: str) -> _Table:
         table = self._tables.get(calendar)
         if table is None:
-            table = self._tables[calendar] = _load(calendar)
+            if calendar in self._broken:
+                raise _unknown(calendar)
+            table = self._tables[calendar] = self._load(calendar)
         return table
+
+    def _load(self, calendar: str) -> _Table:
+        try:
+            return _load(calendar)
+        except _Broken as error:
+            # To find that out costs as much as to load a calendar: once is enough.
+            self._broken.add(calendar)
+            raise _unknown(calendar) from error
 
 
 _WEEK_NANOS = 7 * 86_400 * 1_000_000_000
 _MAX_CODE_LENGTH = 32
+
+
+class _Broken(Exception):
+    """The library knows a calendar and cannot make its table."""
 
 
 def _load(calendar: str) -> _Table:
@@ -102,13 +117,17 @@ def _load(calendar: str) -> _Table:
         warnings.simplefilter("ignore", FutureWarning)
         try:
             code = exchange_calendars.resolve_alias(calendar)
-            try:
-                table = exchange_calendars.get_calendar(code, start=FIRST_DATE)
-            except ValueError:  # known from a later date only: the library's own start
-                table = exchange_calendars.get_calendar(code)
-        except (ValueError, exchange_calendars.errors.CalendarError):
+            known = exchange_calendars.get_calendar_names()
+        except exchange_calendars.errors.CalendarError:
             raise _unknown(calendar) from None
-        return _table_of(code, table)
+        if code not in known:
+            raise _unknown(calendar)
+        for start in (FIRST_DATE, None):  # some are known from a later date only: the library's own start
+            try:
+                return _table_of(code, exchange_calendars.get_calendar(code, start=start))
+            except ValueError as error:
+                last = error
+        raise _Broken(calendar) from last
 
 
 def _table_of(code: str, table: ExchangeCalendar) -> _Table:

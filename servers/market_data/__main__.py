@@ -94,7 +94,7 @@ class MarketDataServer:
         return [
             Registration(
                 add_MarketDataServiceServicer_to_server,
-                MarketDataService(self._engine, self._streams),
+                MarketDataService(self._engine, self._streams, self._context.wall_clock),
                 roles={method: frozenset((EVERYONE,)) for method in METHODS},
             )
         ]
@@ -144,7 +144,6 @@ class MarketDataServer:
                     calendar=calendar,
                 )
             self._market.add_instrument(recorded_instrument(status.symbol, calendar))
-        self._market.has_met_venue = True
 
     def _run(self, work: Coroutine[None, None, None], name: str) -> None:
         task = asyncio.create_task(work, name=name)

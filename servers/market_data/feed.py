@@ -110,9 +110,7 @@ class VenueFeed:
             if not await self._is_same_venue(symbol):
                 await self._start_over(symbol)
             await self._refill(symbol)
-        for status in session.statuses:
-            market.apply(status)
-        market.apply(session.time)
+        market.meet_venue(session)
         resume_after = {symbol: tape.last_sequence for symbol, tape in market.tapes.items()}
         async for event in self._venue.follow(resume_after, self._acknowledgements()):
             if isinstance(event, Prints):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
-from servers.market_data.domain import BestQuote, Prints, VenueEvent
+from servers.market_data.domain import BestQuote, Prints, VenueEvent, VenueSession
 from servers.market_data.subscriptions import MarketSubscription, QuoteSubscription, Signal, expired
 from servers.market_data.tape import SymbolTape
 from servers.model.errors import FailedPrecondition, InvalidInput, NotFound, OutOfRange, Unavailable
@@ -124,6 +124,14 @@ class Market:
         """Add reference data of a symbol that the venue trades and no file describes."""
         self.instruments[instrument.symbol] = instrument
         self.tapes.setdefault(instrument.symbol, SymbolTape(instrument.symbol))
+
+    def meet_venue(self, session: VenueSession) -> None:
+        """Take phases and clock from a venue that was just connected, in place of what was known."""
+        self.has_met_venue = True
+        self._statuses.clear()  # a venue that restarted may count its statuses anew
+        for status in session.statuses:
+            self.apply(status)
+        self.apply(session.time)
 
     def restore_session(self, symbol: str, open_nanos: int, close_nanos: int) -> None:
         """Set the session of a symbol whose kept tape is read before the venue was heard."""

@@ -12,6 +12,7 @@ from tapeline.marketdata.v1 import market_data_service_pb2_grpc
 from servers.market_data import wire
 from servers.market_data.engine import MarketDataEngine
 from servers.market_data.streams import MarketStreams
+from servers.model.clock import Clock
 from servers.wire.trading import instrument_to_wire, quote_to_wire
 
 Call = grpc.aio.ServicerContext[Any, Any]
@@ -20,9 +21,10 @@ Call = grpc.aio.ServicerContext[Any, Any]
 class MarketDataService(market_data_service_pb2_grpc.MarketDataServiceServicer):
     """`tapeline.marketdata.v1.MarketDataService`."""
 
-    def __init__(self, engine: MarketDataEngine, streams: MarketStreams) -> None:
+    def __init__(self, engine: MarketDataEngine, streams: MarketStreams, wall_clock: Clock) -> None:
         self._engine = engine
         self._streams = streams
+        self._wall_clock = wall_clock
 
     def GetQuote(self, request: pb.GetQuoteRequest, context: Call) -> pb.GetQuoteResponse:
         quote = self._engine.quote(request.symbol)
@@ -53,7 +55,8 @@ class MarketDataService(market_data_service_pb2_grpc.MarketDataServiceServicer):
             request.page_token,
         )
         return pb.ListTradesResponse(
-            batches=[wire.prints_to_wire(prints) for prints in runs], next_page_token=token
+            batches=[wire.prints_to_wire(prints, self._wall_clock.now_nanos()) for prints in runs],
+            next_page_token=token,
         )
 
     def ListInstruments(

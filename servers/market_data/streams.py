@@ -67,7 +67,7 @@ class MarketStreams:
                 time = self._market.time
                 for cursor in cursors:
                     for prints in cursor.take():
-                        yield wire.trades_to_wire(prints)
+                        yield wire.trades_to_wire(prints, self._wall_clock.now_nanos())
                 yield wire.clock_to_wire(time)
                 await asyncio.sleep(self._batch_seconds)
         except OutOfRange:
@@ -129,7 +129,7 @@ class MarketStreams:
             while True:
                 while backlog:
                     for prints in backlog.pop(0):
-                        yield wire.market_event_to_wire(prints)
+                        yield wire.market_event_to_wire(prints, self._wall_clock.now_nanos())
                 for event in subscription.take():
                     yield wire.market_event_to_wire(event)
                 if listening.done() and not listening.cancelled():

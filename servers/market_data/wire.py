@@ -110,7 +110,8 @@ def history_from_wire(bars: Sequence[exchange_pb.HistoryBar]) -> BarColumns:
 # ---------------------------------------------------------------------- to the reader
 
 
-def prints_to_wire(prints: Prints) -> market_pb2.TradeBatch:
+def prints_to_wire(prints: Prints, sent_nanos: int = 0) -> market_pb2.TradeBatch:
+    """Return a batch; one that comes off the tape left here at `sent_nanos` (wall time)."""
     return market_pb2.TradeBatch(
         symbol=prints.symbol,
         count=prints.count,
@@ -120,15 +121,15 @@ def prints_to_wire(prints: Prints) -> market_pb2.TradeBatch:
         size_nanos=prints.size_nanos,
         flags=prints.flags,
         cancelled_sequence=prints.cancelled_sequence,
-        receive_time_nanos=prints.receive_time_nanos,
+        receive_time_nanos=prints.receive_time_nanos or sent_nanos,
     )
 
 
-def market_event_to_wire(event: MarketEvent) -> pb.StreamMarketResponse:
+def market_event_to_wire(event: MarketEvent, sent_nanos: int = 0) -> pb.StreamMarketResponse:
     """Return one thing of StreamMarket; prints are put together once and shared by all readers."""
     if isinstance(event, Prints):
         if event.encoded is None:
-            event.encoded = pb.StreamMarketResponse(trades=prints_to_wire(event))
+            event.encoded = pb.StreamMarketResponse(trades=prints_to_wire(event, sent_nanos))
         response: pb.StreamMarketResponse = event.encoded
         return response
     if isinstance(event, MarketTime):
@@ -138,8 +139,8 @@ def market_event_to_wire(event: MarketEvent) -> pb.StreamMarketResponse:
     return pb.StreamMarketResponse(status=status_to_wire(event))
 
 
-def trades_to_wire(prints: Prints) -> pb.StreamTradesResponse:
-    return pb.StreamTradesResponse(trades=prints_to_wire(prints))
+def trades_to_wire(prints: Prints, sent_nanos: int) -> pb.StreamTradesResponse:
+    return pb.StreamTradesResponse(trades=prints_to_wire(prints, sent_nanos))
 
 
 def clock_to_wire(time: MarketTime) -> pb.StreamTradesResponse:

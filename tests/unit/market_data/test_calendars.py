@@ -124,3 +124,21 @@ def test_a_session_holds_its_open_and_not_its_close() -> None:
     session = Session("XNYS", "2024-03-11", "America/New_York", 10, 20)
     assert session.length_nanos == 10
     assert [session.contains(moment) for moment in (9, 10, 19, 20)] == [False, True, True, False]
+
+
+def test_a_calendar_that_the_library_cannot_make_is_unknown_and_tried_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[str] = []
+
+    def fail(name: str, start: str | None = None) -> None:
+        asked.append(name)
+        raise ValueError("special dates are not sessions")
+
+    monkeypatch.setattr("exchange_calendars.get_calendar", fail)
+    calendars = Calendars()
+    for _ in range(3):
+        with pytest.raises(NotFound) as refusal:
+            calendars.session_for("XTKS", "2024-03-11")
+        assert refusal.value.reason == "CALENDAR_UNKNOWN"
+    assert asked == ["XTKS", "XTKS"]  # from our first date, and from the library's own
