@@ -1,7 +1,8 @@
 """Which child to send for a quantity that is due: how much, at what price, passive or crossing.
 
 A slice's quantity is first posted at the near touch; what is still missing when the slice is over crosses
-the spread, as an immediate-or-cancel limit order at the far touch, never at any price. The room that the
+the spread, as a limit order at the far touch that is immediate or cancelled (or, where a venue does not
+answer those at once, stays for some seconds), never at any price. The room that the
 participation cap leaves goes to what is late first.
 """
 
@@ -89,9 +90,16 @@ def child_quantity(
     return quantity
 
 
-def crossing_terms(symbol: str, side: Side, quantity: int, price: int) -> OrderTerms:
-    """Return the terms of a crossing child."""
-    return OrderTerms(symbol, side, OrderType.LIMIT, TimeInForce.IOC, quantity, price)
+def crossing_terms(
+    symbol: str, side: Side, quantity: int, price: int, *, is_immediate: bool = True
+) -> OrderTerms:
+    """Return the terms of a crossing child.
+
+    One that is not immediate stays for a while at its price: for venues where what crosses has to wait for
+    somebody to trade with.
+    """
+    time_in_force = TimeInForce.IOC if is_immediate else TimeInForce.DAY
+    return OrderTerms(symbol, side, OrderType.LIMIT, time_in_force, quantity, price)
 
 
 def passive_terms(symbol: str, side: Side, quantity: int, price: int) -> OrderTerms:

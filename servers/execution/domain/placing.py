@@ -36,6 +36,8 @@ from servers.model.nanos import INT64_MAX
 from servers.model.order import OrderTerms
 
 _REQUOTES_PER_SLICE = 6
+_LEARNING_RATE = 0.3
+_LEAST_IMMEDIATE_SHARE = 0.3
 _OPENING_NOTICE_NANOS = MINUTE_NANOS
 
 
@@ -54,7 +56,7 @@ class Tuning:
 
     max_children_per_second: int = 4
     cap_margin: float = 0.02
-    shortest_window_nanos: int = MINUTE_NANOS
+    shortest_window_nanos: int = 2 * MINUTE_NANOS
     closing_cutoff_nanos: int = 5 * MINUTE_NANOS
     rejections_to_pause: int = 5
     impact: ImpactModel = field(default_factory=ImpactModel)
@@ -79,6 +81,8 @@ class Placer:
         self._child_times: deque[int] = deque(maxlen=tuning.max_children_per_second)
         self._posted_slice = -1
         self._reach_level = 0
+        self._immediate_share = 1.0
+        self._lasting: dict[str, int] = {}
         self.is_auction_joined = False
         self.held_back_nanos: dict[str, int] = {}
 
@@ -87,8 +91,11 @@ class Placer:
     def on_child_end(self, record: ChildRecord) -> None:
         """Take in that a child is final: one that crossed in vain makes the next one reach farther."""
         wanted, filled = record.child.terms.quantity_nanos, record.filled_quantity_nanos
+        was_lasting = self._lasting.pop(record.child.client_order_id, None) is not None
         if record.is_immediate:
-            level = self._reach_level + 1 if filled < wanted else self._reach_level - 1
+            self._immediate_share += _LEARNING_RATE * (filled / wanted - self._immediate_share)
+        if record.is_immediate or was_lasting:
+            level = self._reach_level + (2 * filled < wanted) - (filled >= wanted)
             self._reach_level = min(max(level, 0), len(REACHES_E4) - 1)
 
     def hold_back(self, reason: str, nanos: int) -> None:
@@ -165,9 +172,14 @@ class Placer:
         cap = parameters.max_participation_rate
         is_above = cap < 1.0 and self._figures.window_room(now, cap) < self._parent.working_quantity_nanos
         is_late = due.late > 0 and not is_passive_only and self._crossing_price(tape, 0) > 0
-        may_requote = now - self._last_child_nanos >= parameters.slice_nanos // _REQUOTES_PER_SLICE
+        requote_nanos = parameters.slice_nanos // _REQUOTES_PER_SLICE
+        may_requote = now - self._last_child_nanos >= requote_nanos
         for client_order_id in self.working(for_auction=False):
             record = self._parent.working[client_order_id]
+            if client_order_id in self._lasting:
+                if is_above or now - self._lasting[client_order_id] >= requote_nanos:
+                    yield client_order_id
+                continue
             is_away = bool(near) and record.child.terms.limit_price_nanos != near
             if not record.is_immediate and (is_above or is_late or (is_away and may_requote)):
                 yield client_order_id
@@ -185,9 +197,20 @@ class Placer:
             return 0
         if room < due.late:
             self.hold_back("PARTICIPATION_CAP", gap_nanos)
-        quantity = self._quantity(now, due, due.late, room, 0)
+        crossing = sum(
+            record.leaves_quantity_nanos
+            for key, record in self._parent.working.items()
+            if record.is_immediate or key in self._lasting
+        )
+        quantity = self._quantity(now, due, due.late - crossing, room, 0)
         if quantity:
-            self._add(orders, crossing_terms(parameters.symbol, parameters.side, quantity, price), tape)
+            is_immediate = self._immediate_share >= _LEAST_IMMEDIATE_SHARE
+            terms = crossing_terms(
+                parameters.symbol, parameters.side, quantity, price, is_immediate=is_immediate
+            )
+            child = self._add(orders, terms, tape)
+            if not is_immediate:
+                self._lasting[child.client_order_id] = now
         return quantity
 
     def _post(self, orders: Orders, now: int, tape: Tape, due: Due, room: int, crossed: int) -> bool:
@@ -201,6 +224,8 @@ class Placer:
     def _quantity(self, now: int, due: Due, wanted: int, room: int, crossed: int) -> int:
         # Under a cap that binds, wait for a decent child instead of sending crumbs; take a turn when sending.
         parameters = self._parent.parameters
+        if wanted <= 0:
+            return 0
         is_decent = 4 * min(room, wanted) >= due.slice_plan
         if not is_decent and now - self._last_child_nanos < parameters.slice_nanos // 12:
             return 0
@@ -270,7 +295,9 @@ class Placer:
         times.append(now)
         return True
 
-    def _add(self, orders: Orders, terms: OrderTerms, tape: Tape) -> None:
+    def _add(self, orders: Orders, terms: OrderTerms, tape: Tape) -> Child:
         number = len(self._parent.children) + len(orders.children) + 1
         mid = tape.quote.reference_price_nanos or self._parent.arrival_price_nanos
-        orders.children.append(Child(f"{self._parent.execution_id}-{number}", terms, mid))
+        child = Child(f"{self._parent.execution_id}-{number}", terms, mid)
+        orders.children.append(child)
+        return child
