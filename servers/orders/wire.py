@@ -11,6 +11,7 @@ from tapeline.trading.v1 import order_pb2
 
 from servers.model.errors import InvalidInput
 from servers.model.order import (
+    CLIENT_ORDER_ID,
     OrderState,
     check_account,
     check_client_order_id,
@@ -20,6 +21,7 @@ from servers.model.order import (
 from servers.orders.decisions import Cancel, Replace
 from servers.orders.domain import EventKind, NewOrder, OrderEvent, OrderRecord
 from servers.orders.ports import Answer, OrderCheck, Report, ReportKind, VenueOrder
+from servers.runtime.tracing import is_traceparent
 from servers.wire.money import nanos_from_timestamp, timestamp_from_nanos
 from servers.wire.trading import (
     fill_from_wire,
@@ -30,7 +32,6 @@ from servers.wire.trading import (
     terms_to_wire,
 )
 
-MAX_EXECUTION_ID_CHARACTERS = 64
 MAX_BASKET = 256
 
 # -- Requests --------------------------------------------------------------------------------------
@@ -91,16 +92,16 @@ def replace_from_wire(request: orders_service_pb2.ReplaceOrderRequest) -> Replac
 
 
 def _check_execution_id(value: str) -> None:
-    if len(value) > MAX_EXECUTION_ID_CHARACTERS or not value.isascii() or not value.isalnum():
+    if not CLIENT_ORDER_ID.fullmatch(value):
         raise InvalidInput(
             "FIELD_INVALID",
-            f"execution_id {value[:80]!r}: takes 1 to 64 of A-Z, a-z, 0-9",
+            f"execution_id {value[:80]!r}: takes 1 to 64 of A-Z, a-z, 0-9, '-', '_', '.', ':'",
             field="execution_id",
         )
 
 
 def _traceparent(value: str) -> str:
-    if value and len(value) != 55:
+    if value and not is_traceparent(value):
         raise InvalidInput("FIELD_INVALID", "traceparent is not a W3C traceparent", field="traceparent")
     return value
 

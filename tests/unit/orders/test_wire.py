@@ -165,6 +165,7 @@ def order_message(**changes: object) -> pb.NewOrder:
         (order_message(execution_id="no spaces"), "FIELD_INVALID"),
         (order_message(execution_id="x" * 65), "FIELD_INVALID"),
         (order_message(traceparent="short"), "FIELD_INVALID"),
+        (order_message(traceparent="x" * 55), "FIELD_INVALID"),
     ],
 )
 def test_an_order_that_can_never_be_right_is_refused_with_its_reason(
