@@ -17,7 +17,7 @@ from servers.risk.domain.limits import EffectiveLimits
 from servers.risk.domain.market import Market
 from servers.risk.rate_limits import RateLimits
 
-REMEMBERED_VERDICTS = 65_536
+REMEMBERED_VERDICTS = 32_768
 """Verdicts that are kept, so that a repeat gets the first one."""
 
 Verdict = Rejection | None
@@ -70,7 +70,7 @@ class RiskEngine:
             if first[0] == (check.terms, check.execution_id):
                 return first[1]
             return reject("REQUEST_ID_REUSED", f"{check.client_order_id} was checked with other content")
-        book = self.books.account(check.account)
+        book = self._book(check.account)
         order = book.orders.get(check.client_order_id)
         if check.replace_request_id:
             verdict = self._check_replace(check, order, book, now_nanos, valuations)
@@ -219,7 +219,7 @@ class RiskEngine:
             if first[0] == check:
                 return first[1]
             return reject("REQUEST_ID_REUSED", f"{check.execution_id} was checked with other content")
-        book = self.books.account(check.account)
+        book = self._book(check.account)
         known = book.parents.get(check.execution_id)
         if known is not None and known.is_running:
             return None
@@ -258,6 +258,13 @@ class RiskEngine:
             self.market.price_nanos(check.symbol) or check.limit_price_nanos,
             self._valuation(book, {}),
         )
+
+    def _book(self, account: str) -> AccountBook:
+        """Return an account's book; one that has no limits, and so reserves nothing, is not kept."""
+        book = self.books.accounts.get(account)
+        if book is None and (account, "") in self.controls.limits:
+            return self.books.account(account)
+        return book or AccountBook(account)
 
     # -- Housekeeping -----------------------------------------------------------------------------
 

@@ -9,6 +9,9 @@ from servers.risk.domain.checks import reject
 from servers.risk.domain.limits import Limits
 from servers.risk.domain.rates import DuplicateWindow, TokenBucket
 
+MOST_SETS = 100_000
+"""Accounts and symbols whose buckets are looked up at once; more are looked up anew."""
+
 _Buckets = tuple[tuple[str, TokenBucket], ...]
 
 
@@ -83,6 +86,8 @@ class RateLimits:
                     orders.append(("ORDER", self._bucket("ORDER", limits, now_nanos)))
                 if limits is not None and limits.max_messages_per_second is not None:
                     messages.append(("MESSAGE", self._bucket("MESSAGE", limits, now_nanos)))
+            if len(self._sets) >= MOST_SETS:
+                self._sets.clear()
             found = self._sets[account, symbol] = ((*orders, *messages), tuple(messages))
         return found
 

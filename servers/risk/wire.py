@@ -74,14 +74,16 @@ _TIMES = {kind.value: kind for kind in TimeInForce}
 
 def check_from_wire(message: risk_service_pb2.OrderCheck) -> OrderCheck:
     """Return the check; raises InvalidInput for ids and terms that can never be right."""
-    replace_request_id = message.replace_request_id
+    execution_id, replace_request_id = message.execution_id, message.replace_request_id
+    if execution_id:
+        check_client_order_id(execution_id)
     if replace_request_id:
         check_client_order_id(replace_request_id)
     return OrderCheck(
         check_account(message.account),
         check_client_order_id(message.client_order_id),
         terms_from_wire(message.terms),
-        message.execution_id,
+        execution_id,
         replace_request_id,
     )
 

@@ -160,9 +160,7 @@ class MarketFeed:
             if not token:
                 break
         for calendar, symbol in calendars.items():
-            session = await self._stub.GetSession(
-                market_data_service_pb2.GetSessionRequest(symbol=symbol)
-            )
+            session = await self._stub.GetSession(market_data_service_pb2.GetSessionRequest(symbol=symbol))
             self._market.take_zone(calendar, session.time_zone)
 
     def _take(self, message: market_data_service_pb2.StreamQuotesResponse) -> bool:

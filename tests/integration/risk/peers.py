@@ -13,10 +13,11 @@ from tapeline.execution.v1 import execution_service_pb2, execution_service_pb2_g
 from tapeline.marketdata.v1 import bar_pb2, market_data_service_pb2, market_data_service_pb2_grpc
 from tapeline.orders.v1 import order_event_pb2, orders_service_pb2, orders_service_pb2_grpc
 from tapeline.portfolio.v1 import portfolio_service_pb2, portfolio_service_pb2_grpc, position_pb2
-from tapeline.risk.v1 import risk_service_pb2, risk_service_pb2_grpc
+from tapeline.risk.v1 import limits_pb2, risk_service_pb2, risk_service_pb2_grpc
 from tapeline.trading.v1 import fill_pb2, instrument_pb2, market_pb2, order_pb2, side_pb2
 
 from servers.risk.__main__ import build
+from servers.risk.books import Books
 from servers.risk.component import RiskServer
 from servers.risk.settings import RiskSettings
 from servers.runtime.channels import Channels
@@ -65,13 +66,14 @@ class Stream:
 class Orders(orders_service_pb2_grpc.OrdersServiceServicer):
     def __init__(self) -> None:
         self.events = Stream()
+        self.cuts = 0
 
     def ListOrderEvents(self, request: Any, context: Any) -> Any:
         return orders_service_pb2.ListOrderEventsResponse(last_sequence=len(self.events.items))
 
     async def StreamOrderEvents(self, request: Any, context: Any) -> AsyncIterator[Any]:
-        at = request.resume_after_sequence
-        while True:
+        at, cuts = request.resume_after_sequence, self.cuts
+        while cuts == self.cuts:
             found = self.events.items[at:]
             at += len(found)
             yield orders_service_pb2.StreamOrderEventsResponse(events=found, sequence_reached=at)
@@ -198,6 +200,10 @@ class Peers:
             ),
         ]
 
+    def cut_streams(self) -> None:
+        """End the present streams of order events."""
+        self.orders.cuts += 1
+
     async def start(self) -> None: ...
 
     async def stop(self) -> None: ...
@@ -303,6 +309,20 @@ class Mesh:
         if self.running is not None:
             await self.running.stop()
         self.running = None
+
+    def change(self, **settings: Any) -> None:
+        """Change settings of the next start."""
+        self.settings = RiskSettings(**{**self.settings.model_dump(), **settings})
+
+    @property
+    def books(self) -> Books:
+        assert self.component is not None
+        return self.component.books
+
+    @staticmethod
+    def limits(**fields: Any) -> Any:
+        """Return limits of the account "test" with nothing but `fields`."""
+        return limits_pb2.Limits(**{"account": "test", **fields})
 
     def stub(self) -> Any:
         assert self.running is not None
