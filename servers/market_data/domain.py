@@ -66,12 +66,16 @@ class BestQuote:
 
 @dataclass(frozen=True, slots=True)
 class VenueSession:
-    """The venue's clock and phases when it was asked."""
+    """The venue's clock and phases when it was asked.
+
+    `own_fills_on_tape` says whether participants' fills print there: on simulated flow, not on recorded.
+    """
 
     time: MarketTime
     statuses: tuple[TradingStatus, ...]
     session_date: str
     calendar: str
+    own_fills_on_tape: bool | None = None
 
 
 VenueEvent = Prints | BestQuote | TradingStatus | MarketTime

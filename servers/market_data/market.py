@@ -38,6 +38,7 @@ class Market:
         self._quotes: set[QuoteSubscription] = set()
         self._trades: set[Signal] = set()
         self.has_met_venue = False
+        self.own_fills_on_tape: bool | None = None
         self.print_count = 0
         self.unknown_count = 0
 
@@ -128,6 +129,7 @@ class Market:
     def meet_venue(self, session: VenueSession) -> None:
         """Take phases and clock from a venue that was just connected, in place of what was known."""
         self.has_met_venue = True
+        self.own_fills_on_tape = session.own_fills_on_tape
         self._statuses.clear()  # a venue that restarted may count its statuses anew
         for status in session.statuses:
             self.apply(status)

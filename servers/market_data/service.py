@@ -103,7 +103,11 @@ class MarketDataService(market_data_service_pb2_grpc.MarketDataServiceServicer):
             request.end_time_nanos,
             without_auctions=request.exclude_auctions,
         )
-        return wire.vwap_to_wire(vwap, without_auctions=request.exclude_auctions)
+        return wire.vwap_to_wire(
+            vwap,
+            without_auctions=request.exclude_auctions,
+            own_fills_on_tape=self._engine.own_fills_on_tape(),
+        )
 
     async def GetSession(self, request: pb.GetSessionRequest, context: Call) -> pb.GetSessionResponse:
         return wire.session_to_wire(

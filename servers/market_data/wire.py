@@ -34,6 +34,8 @@ ELIGIBILITY_RULE = (
     "prints that the venue's feed flags as eligible, less those cancelled since; off-exchange prints count"
 )
 
+RECORDED_FLOW = "recorded"
+
 # ---------------------------------------------------------------------- from the venue
 
 
@@ -88,6 +90,7 @@ def venue_session_from_wire(message: exchange_pb.GetSessionResponse) -> VenueSes
         tuple(status_from_wire(status) for status in message.statuses),
         message.session_date,
         message.calendar,
+        message.flow != RECORDED_FLOW if message.flow else None,
     )
 
 
@@ -172,16 +175,19 @@ def bar_to_wire(symbol: str, bar: Bar) -> bar_pb2.Bar:
     )
 
 
-def vwap_to_wire(vwap: Vwap, *, without_auctions: bool) -> pb.GetVwapResponse:
+def vwap_to_wire(vwap: Vwap, *, without_auctions: bool, own_fills_on_tape: bool | None) -> pb.GetVwapResponse:
     rule = ELIGIBILITY_RULE + ("; auction prints left out" if without_auctions else "")
     if not vwap.quantity_nanos:
-        return pb.GetVwapResponse(vwap=float("nan"), eligibility_rule=rule)
+        return pb.GetVwapResponse(
+            vwap=float("nan"), eligibility_rule=rule, own_fills_on_tape=own_fills_on_tape
+        )
     return pb.GetVwapResponse(
         vwap_nanos=divide_half_even(vwap.notional_attos, vwap.quantity_nanos),
         vwap=vwap.notional_attos / (vwap.quantity_nanos * NANO),
         volume=vwap.quantity_nanos / NANO,
         trade_count=vwap.trade_count,
         eligibility_rule=rule,
+        own_fills_on_tape=own_fills_on_tape,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -13,6 +14,7 @@ from tapeline.marketdata.v1 import market_data_service_pb2 as pb
 from tapeline.trading.v1 import market_pb2
 
 from servers.calendars import Calendars
+from servers.model.errors import InvalidInput
 from servers.runtime.status import reason_of
 
 NANO = 1_000_000_000
@@ -72,6 +74,13 @@ async def test_before_the_venue_was_heard_there_is_no_quote(venue: Any, start: A
     with pytest.raises(grpc.aio.AioRpcError) as refusal:
         await market_data.stub.GetQuote(pb.GetQuoteRequest(symbol="BAC"))
     assert reason_of(refusal.value) == "NOT_READY"
+    with pytest.raises(grpc.aio.AioRpcError) as refusal:
+        await market_data.stub.ListInstruments(pb.ListInstrumentsRequest())
+    assert reason_of(refusal.value) == "NOT_READY"
+    some = await market_data.stub.ListInstruments(pb.ListInstrumentsRequest(symbols=["ACME"]))
+    assert some.instruments[0].symbol == "ACME"
+    vwap = await market_data.stub.GetVwap(pb.GetVwapRequest(symbol="ACME"))
+    assert not vwap.HasField("own_fills_on_tape")
     await venue.start()
 
 
@@ -101,6 +110,7 @@ async def test_the_vwap_counts_eligible_prints_exactly_and_undoes_cancels(
     await market_data.has("ACME", 6)
     assert await vwap() == exact(0, 3, 4)
     nothing = await market_data.stub.GetVwap(pb.GetVwapRequest(symbol="BOLT"))
+    assert nothing.own_fills_on_tape
     assert (nothing.vwap_nanos, nothing.volume, nothing.trade_count) == (0, 0.0, 0)
     assert math.isnan(nothing.vwap)
 
@@ -183,6 +193,31 @@ async def test_the_next_session_makes_history_of_this_one(venue: Any, market_dat
         (400.0, 50 * NANO),
         (10.0, 60 * NANO),
     ]
+
+
+async def test_files_of_history_come_before_what_the_venue_draws(
+    venue: Any, start: Any, tmp_path: Path
+) -> None:
+    venue.history["ACME"] = history(venue, 2)
+    (session,) = Calendars().sessions_before("XNYS", venue.open, 1)
+    rows = [
+        f"ACME,{start_nanos // 1_000_000},50,51,49,50,7\n"
+        for start_nanos in range(session.open_time_nanos, session.close_time_nanos, MINUTE)
+    ]
+    path = tmp_path / "bars.csv"
+    path.write_text("symbol,start_time_ms,open,high,low,close,volume\n" + "".join(rows))
+    market_data = await start(history=[path])
+    await market_data.in_step()
+    days = await market_data.stub.ListBars(pb.ListBarsRequest(symbol="ACME", length_nanos=DAY))
+    assert [bar.volume for bar in days.bars] == [39_000.0, 390 * 7.0]
+
+
+async def test_a_malformed_file_of_history_stops_the_start(start: Any, tmp_path: Path) -> None:
+    path = tmp_path / "bars.csv"
+    path.write_text("symbol,start_time_ms,open,high,low,close,volume\nACME,1,50,51,49,x,7\n")
+    with pytest.raises(InvalidInput) as refusal:
+        await start(history=[path])
+    assert refusal.value.reason == "FILE_MALFORMED"
 
 
 async def test_the_profile_has_the_peak_and_the_value_area(venue: Any, market_data: Any) -> None:
