@@ -113,6 +113,7 @@ class Venue:
         self._last_depth = 0
         self._wake = asyncio.Event()
         self._is_finished = False
+        self._is_status_new = False
 
     # -- start
     async def start(self, kept: dict[str, Any] | None) -> None:
@@ -263,6 +264,7 @@ class Venue:
         before = self.statuses.get(symbol)
         status = self._status(symbol, phase, now, reason, before.sequence + 1 if before else 1)
         self.statuses[symbol] = status
+        self._is_status_new = True
         self._tell_prints(symbol, market)
         self._publisher.status(status)
 
@@ -276,6 +278,9 @@ class Venue:
     # -- telling
     async def _tell(self, time: int) -> None:
         await self._log.wait_for(self.engine.last_sequence)
+        if self._is_status_new:
+            self._is_status_new = False
+            await self._reserve(time)
         is_depth_due = self._publisher.wants_depth and time >= self._last_depth + DEPTH_NANOS
         for symbol, market in self.engine.markets.items():
             self._tell_prints(symbol, market)
@@ -367,7 +372,6 @@ class Venue:
 
     async def _controlled(self) -> None:
         await self.engine.collect(self.clock.now_nanos)
-        await self._reserve(self.clock.now_nanos)
         await self._tell(self.clock.now_nanos)
 
     def _chosen(self, symbol: str, phase: MarketPhase) -> Iterable[str]:

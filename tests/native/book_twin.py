@@ -138,8 +138,19 @@ class BookTwin:
         return False
 
     # -- orders
-    def submit(self, side: int, kind: int, force: int, price: int, lots: int, display: int = 0,
-               post_only: bool = False, owner: int = 0, prevention: int = 0, reference: int = 0) -> int:  # fmt: skip
+    def submit(
+        self,
+        side: int,
+        kind: int,
+        force: int,
+        price: int,
+        lots: int,
+        display: int = 0,
+        post_only: bool = False,
+        owner: int = 0,
+        prevention: int = 0,
+        reference: int = 0,
+    ) -> int:
         """Enter an order; return 1 or more (rests), 0 (gone) or the refusal's name as a negative code."""
         if self.mode == b.CLOSED:
             return -2
@@ -147,8 +158,18 @@ class BookTwin:
         in_call = self.mode in (b.CALL, b.CLOSING_CALL)
         any_price = kind == b.MARKET_ON_CLOSE or (kind == b.MARKET and (in_call or not price))
         self.handles += 1
-        order = Resting(self.handles, side, kind, None if any_price else price, lots, display, post_only, owner,
-                        prevention, reference)  # fmt: skip
+        order = Resting(
+            self.handles,
+            side,
+            kind,
+            None if any_price else price,
+            lots,
+            display,
+            post_only,
+            owner,
+            prevention,
+            reference,
+        )
         if on_close and self.mode != b.CLOSING_CALL:
             order.show()
             self.on_close.append(order)
