@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
+from pydantic_settings import NoDecode
 
 from servers.reference import DEFAULT_INSTRUMENTS_FILE
 from servers.runtime.settings import ServerSettings
+
+
+def _paths(value: Any) -> Any:
+    """Return `a.csv,b.csv` as a tuple; other values as they are."""
+    return (
+        tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+    )
+
+
+Paths = Annotated[tuple[Path, ...], NoDecode, BeforeValidator(_paths)]
 
 
 class MarketDataSettings(ServerSettings):
@@ -15,9 +27,9 @@ class MarketDataSettings(ServerSettings):
 
     instruments: Path = Field(DEFAULT_INSTRUMENTS_FILE, description="reference data, TOML")
     calendar: str = Field("XNYS", description="calendar of symbols that the instruments file lacks")
-    history: list[Path] = Field(
-        default_factory=list,
-        description="files of bars or trades of earlier sessions: CSV (.gz, .xz) or Parquet",
+    history: Paths = Field(
+        default_factory=tuple,
+        description="files of bars or trades of earlier sessions, A,B: CSV (.gz, .xz) or Parquet",
     )
     history_sessions: int = Field(60, ge=1, le=60, description="earlier sessions to ask the venue for")
     tape_sessions: int = Field(5, ge=1, description="sessions whose tape is kept on disk")
