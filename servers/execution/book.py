@@ -62,8 +62,8 @@ class ParentBook:
 
     @property
     def is_idle(self) -> bool:
-        """Whether no parent follows the market."""
-        return not self.working
+        """Whether no parent follows the market, or waits to."""
+        return not self.working and not self.unjoined
 
     @property
     def unjoined(self) -> list[str]:

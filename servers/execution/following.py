@@ -18,7 +18,7 @@ from servers.execution.conducting import Conductor, Sending
 from servers.execution.domain.tape import Prints
 from servers.execution.engine import ExecutionEngine
 from servers.execution.ports import Market, MarketFeed, MarketMessage, Orders, Risk
-from servers.model.errors import ResourceExhausted, TapelineError, Unavailable
+from servers.model.errors import AlreadyExists, FailedPrecondition, InvalidInput, NotFound, TapelineError
 from servers.model.market import MarketTime, Quote, TradingStatus
 
 _LEAST_PATIENCE_SECONDS = 0.01
@@ -209,12 +209,13 @@ class Follower:
         while True:
             try:
                 await self._conductor.send(sending)
-            except (Unavailable, ResourceExhausted) as error:
-                self._log.info("orders away", reason=error.reason, execution_id=execution_id)
-            except TapelineError as error:
+            except (InvalidInput, AlreadyExists, NotFound, FailedPrecondition) as error:
                 self._log.error("children refused", reason=error.reason, execution_id=execution_id)
                 await self._booking.refuse_children(execution_id, sending.children, error)
                 return
+            except TapelineError as error:
+                # The outcome is not known: the same children again, under the same ids.
+                self._log.info("orders away", reason=error.reason, execution_id=execution_id)
             else:
                 return
             await asyncio.sleep(pause_seconds)

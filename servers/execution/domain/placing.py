@@ -51,14 +51,14 @@ class Tuning:
             the trailing window may fall before it fills.
         shortest_window_nanos: the cap holds in every window from this length to the parent's own.
         closing_cutoff_nanos: time before the close at which a residual goes into the closing auction.
-        rejections_to_pause: children refused in a row by risk or the venue before the parent pauses.
+        rejections_to_tell: children refused in a row by risk or the venue before an event says so.
     """
 
     max_children_per_second: int = 4
     cap_margin: float = 0.02
     shortest_window_nanos: int = 2 * MINUTE_NANOS
     closing_cutoff_nanos: int = 5 * MINUTE_NANOS
-    rejections_to_pause: int = 5
+    rejections_to_tell: int = 5
     impact: ImpactModel = field(default_factory=ImpactModel)
 
 

@@ -25,6 +25,7 @@ from servers.model.nanos import NANO, nanos_to_text
 from servers.model.order import Fill
 
 _TAIL_SHARE = 40
+_LONGEST_WAIT_SECONDS = 60
 _STEP_GAP_NANOS = 30 * NANOS_PER_SECOND
 
 
@@ -54,6 +55,8 @@ class WorkingParent:
         self._impact_control = ImpactControl(parent.parameters.max_market_impact)
         self._deviation_control = DeviationControl(parent.parameters.max_vwap_deviation)
         self._rejected_in_a_row = 0
+        self._rejection: str | None = None
+        self._wait_until_nanos = 0
         self._last_step_nanos = 0
         self._must_replan = ""
 
@@ -82,9 +85,17 @@ class WorkingParent:
         self._placer.on_child_end(record)
 
     def on_child_rejected(self, reason: str) -> None:
-        """Take in that a child was refused; a passive one that would have crossed does not count."""
-        if not reason.startswith("POST_ONLY"):
-            self._rejected_in_a_row += 1
+        """Take in that a child was refused: wait longer with each one in a row, and tell when it goes on.
+
+        A passive child that would have crossed does not count.
+        """
+        if reason.startswith("POST_ONLY"):
+            return
+        self._rejected_in_a_row += 1
+        seconds = min(2 ** (self._rejected_in_a_row - 1), _LONGEST_WAIT_SECONDS)
+        self._wait_until_nanos = self._last_step_nanos + seconds * NANOS_PER_SECOND
+        if self._rejected_in_a_row == self._tuning.rejections_to_tell:
+            self._rejection = reason
 
     def restore(self, tape: Tape) -> None:
         """Take the market since arrival and the own fills in again, and plan anew: after a restart."""
@@ -145,7 +156,9 @@ class WorkingParent:
         if decision.events and decision.events[-1].state is ExecutionState.PAUSED:
             decision.cancels.extend(self._placer.working(for_auction=True))
             return decision
-        if may_send:
+        if now_nanos < self._wait_until_nanos:
+            self._placer.hold_back("CONTROL", gap_nanos)
+        elif may_send:
             self._place(decision, now_nanos, tape, gap_nanos)
         return decision
 
@@ -271,17 +284,19 @@ class WorkingParent:
 
     def _control(self, decision: Decision, now: int) -> None:
         parent = self.parent
-        if self._rejected_in_a_row >= self._tuning.rejections_to_pause:
+        if self._rejection is not None:
+            reason, self._rejection = self._rejection, None
+            seconds = (self._wait_until_nanos - now) / NANOS_PER_SECOND
+            message = f"{self._rejected_in_a_row} children in a row were refused, the last one with {reason}:"
             decision.events.append(
                 self._event(
-                    EventKind.PAUSED,
+                    EventKind.CONTROL,
                     now,
-                    ExecutionState.PAUSED,
+                    parent.state,
                     "CHILDREN_REJECTED",
-                    f"{self._rejected_in_a_row} children in a row were refused",
+                    f"{message} nothing is sent for {max(seconds, 0):.0f} s",
                 )
             )
-            return
         own = (
             parent.filled_notional_attos / (parent.filled_quantity_nanos * NANO)
             if parent.filled_quantity_nanos

@@ -173,18 +173,19 @@ async def test_a_silent_feed_brings_no_crossing_child(make_world):
     assert not any(child.is_immediate for child in later)
 
 
-async def test_children_that_risk_refuses_in_a_row_pause_the_parent(make_world):
+async def test_children_that_are_refused_in_a_row_make_the_parent_wait_and_say_so(make_world):
     world = await make_world()
     execution_id = await world.start(parent(10_000))
     await world.run(60)
     world.orders.rejection = Rejection("ORDER_RATE_ABOVE_LIMIT")
     await world.run(120)
-    assert world.state(execution_id) is ExecutionState.PAUSED
-    assert world.book.parents[execution_id].reason == "CHILDREN_REJECTED"
+    assert world.state(execution_id) is ExecutionState.RUNNING
     assert len(world.book.parents[execution_id].children) < 12
+    (told,) = await events_of(world, EventKind.CONTROL)
+    assert told.reason == "CHILDREN_REJECTED"
+    assert "ORDER_RATE_ABOVE_LIMIT" in told.message
     world.orders.rejection = None
-    await world.engine.resume("q", execution_id)
-    await world.run(500)
+    await world.run(490)
     assert world.state(execution_id) is ExecutionState.FILLED
 
 

@@ -1,0 +1,138 @@
+"""A server that dies: its parents go on, no child is sent twice, nothing is booked twice."""
+
+from __future__ import annotations
+
+import pytest
+
+from servers.execution.adapters.memory import OPEN_NANOS
+from servers.execution.domain.events import EventKind, ExecutionState
+from servers.execution.domain.parameters import Algorithm, Parameters
+from servers.execution.domain.parent import ParentOrder
+from servers.model.nanos import NANO
+from servers.model.order import Side
+
+
+def parent(quantity: int, **asked: object) -> Parameters:
+    given = {"algorithm": Algorithm.TWAP, "horizon_nanos": 600 * NANO, **asked}
+    return Parameters("demo", "ACME", Side.BUY, quantity * NANO, **given)
+
+
+def booked_by_venue(world) -> int:
+    return sum(fact.fill.quantity_nanos for fact in world.venue.facts if fact.fill is not None)
+
+
+async def test_a_parent_goes_on_after_restarts_and_fills_exactly_its_quantity(make_world):
+    world = await make_world()
+    execution_id = await world.start(parent(20_000))
+    await world.run(60)
+    for _ in range(5):
+        await world.run(100)
+        await world.restart()
+    await world.run(120)
+    done = world.book.parents[execution_id]
+    assert done.state is ExecutionState.FILLED
+    assert done.filled_quantity_nanos == 20_000 * NANO == booked_by_venue(world)
+    replans = [event async for event in world.durable.replay() if event.kind is EventKind.REPLANNED]
+    assert [event.reason for event in replans] == ["RESTARTED"] * 5
+
+
+async def test_the_interval_vwap_after_a_restart_counts_every_print_since_arrival(make_world):
+    world = await make_world()
+    execution_id = await world.start(parent(5_000))
+    await world.run(60 + 200)
+    await world.end()
+    world.venue.feeds.clear()
+    for _ in range(30):
+        world.venue.advance()
+    await world.begin()
+    await world.run(380)
+    report = world.book.parents[execution_id].report
+    inside = [
+        int(time)
+        for prints in world.venue.prints
+        for time in prints.times
+        if OPEN_NANOS <= time < OPEN_NANOS + 600 * NANO
+    ]
+    assert report.interval_trade_count == len(inside)
+    assert report.residual_quantity_nanos == 0
+
+
+@pytest.mark.parametrize("is_after", [False, True])
+async def test_a_submission_with_an_unknown_outcome_is_repeated_until_it_is_known(make_world, is_after):
+    world = await make_world()
+    execution_id = await world.start(parent(10_000))
+    await world.run(60 + 50)
+    world.orders.fail_submissions = [is_after] * 3
+    await world.run(100)
+    assert not world.orders.fail_submissions
+    await world.run(460)
+    done = world.book.parents[execution_id]
+    assert done.state is ExecutionState.FILLED
+    assert booked_by_venue(world) == 10_000 * NANO
+
+
+async def test_a_child_that_was_journalled_and_never_sent_is_sent_after_the_restart(make_world):
+    world = await make_world()
+    execution_id = await world.start(parent(10_000))
+    await world.run(60 + 50)
+    world.orders.fail_submissions = [False] * 1_000
+    children = len(world.book.parents[execution_id].children)
+    while len(world.book.parents[execution_id].children) == children:
+        world.venue.advance()
+        await world.until(lambda: world.book.now_nanos == world.venue.now_nanos)
+    await world.end()
+    world.orders.fail_submissions = []
+    unsent = [key for key in world.book.parents[execution_id].children if key not in world.venue.known]
+    assert unsent
+    await world.begin()
+    await world.until(lambda: all(key in world.venue.known for key in unsent))
+    await world.run(600)
+    done = world.book.parents[execution_id]
+    assert done.report.residual_quantity_nanos + booked_by_venue(world) == 10_000 * NANO
+
+
+async def test_a_pause_and_a_finished_parent_survive_a_restart(make_world):
+    world = await make_world()
+    paused = await world.start(parent(10_000), "r1")
+    await world.run(60 + 100)
+    await world.engine.pause("p", paused)
+    await world.run(3)
+    await world.restart()
+    await world.run(50)
+    assert world.state(paused) is ExecutionState.PAUSED
+    await world.engine.cancel("c", paused)
+    await world.run(3)
+    report = world.book.parents[paused].report
+    await world.restart()
+    assert repr(world.book.parents[paused].report) == repr(report)
+    assert world.book.unjoined == []
+
+
+async def test_a_parent_waits_for_market_data_that_is_away_at_the_restart(make_world):
+    world = await make_world()
+    execution_id = await world.start(parent(10_000))
+    await world.run(60 + 100)
+    await world.end()
+    world.market.is_away = True
+    await world.begin()
+    await world.until(lambda: world.book.orders_sequence == len(world.venue.facts))
+    assert world.book.unjoined == [execution_id]
+    world.market.is_away = False
+    await world.run(520)
+    assert world.state(execution_id) is ExecutionState.FILLED
+
+
+async def test_replaying_the_journal_gives_the_live_state(make_world):
+    world = await make_world()
+    execution_id = await world.start(parent(20_000))
+    await world.run(60 + 605)
+    live = world.book.parents[execution_id]
+    replayed = None
+    async for event in world.durable.replay():
+        if replayed is None:
+            replayed = ParentOrder.from_event(event)
+        else:
+            replayed.apply(event)
+    for record in live.children.values():
+        record.is_cancel_requested = False
+    assert repr(replayed) == repr(live)  # NaN of the report equals itself here
