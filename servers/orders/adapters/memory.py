@@ -112,7 +112,7 @@ class MemoryVenue:
     """`Venue` whose book nobody else trades in: orders rest until the test fills them.
 
     `is_reachable` False makes every call fail before it does anything; `loses_answers` lets it work and
-    then fail, so that the sender does not know. `holds_answers` makes cancels and replaces wait for
+    then fail, so that the sender does not know. `is_silent` keeps reports back. `holds_answers` makes cancels and replaces wait for
     `answer_requests`. `refuse` returns a rejection that comes as a report, `refuse_outright` one that
     comes as the answer alone.
     """
@@ -122,6 +122,7 @@ class MemoryVenue:
     def __init__(self) -> None:
         self.is_reachable = True
         self.loses_answers = False
+        self.is_silent = False
         self.holds_answers = False
         self.refuse: Callable[[NewOrder], Rejection | None] = lambda order: None
         self.refuse_outright: Callable[[OrderKey], Rejection | None] = lambda key: None
@@ -183,7 +184,7 @@ class MemoryVenue:
         while True:
             if cut.is_set():
                 raise Unavailable("PEER_UNAVAILABLE")
-            if after_sequence < len(self.log):
+            if after_sequence < len(self.log) and not self.is_silent:
                 page = self.log[after_sequence : after_sequence + 100]
                 after_sequence += len(page)
                 yield ReportPage(page, after_sequence)
@@ -198,6 +199,11 @@ class MemoryVenue:
         for connection in self._connections:
             connection.set()
         self._connections.clear()
+        self._grown.set()
+
+    def speak(self) -> None:
+        """Send the reports that were kept back."""
+        self.is_silent = False
         self._grown.set()
 
     def answer_requests(self) -> None:

@@ -40,6 +40,32 @@ async def test_a_lost_answer_is_asked_for_and_nothing_is_sent_twice(desk: Desk) 
     assert desk.kinds() == [EventKind.ACCEPTED, EventKind.CONFIRMED]
 
 
+async def test_the_venue_is_asked_before_anything_is_sent_again(desk: Desk) -> None:
+    desk.venue.loses_answers, desk.venue.is_silent = True, True
+    await desk.submit(new_order("one"), new_order("two"))
+    await eventually(lambda: len(desk.venue.submissions) == 1)
+    desk.venue.loses_answers = False
+    await desk.becomes(OrderState.NEW, "two")
+    await eventually(lambda: desk.outbox.depth == 0)
+    desk.venue.speak()
+    await eventually(lambda: desk.reader.position == 2)
+    assert len(desk.venue.submissions) == 1
+    assert desk.kinds() == [EventKind.ACCEPTED, EventKind.CONFIRMED]
+
+
+async def test_reports_that_are_read_again_change_nothing(desk: Desk) -> None:
+    await desk.submit()
+    await desk.becomes(OrderState.NEW)
+    desk.venue.fill(KEY, 10 * NANO, 50 * NANO)
+    desk.venue.end(KEY, ReportKind.DONE_FOR_DAY)
+    await desk.becomes(OrderState.DONE_FOR_DAY)
+    events = list(desk.journal.events)
+    desk.journal.position = 0
+    await (await desk.restart()).accepting()
+    assert desk.reader.position == 3
+    assert desk.journal.events == events
+
+
 async def test_an_order_that_the_venue_does_not_answer_for_is_unknown_and_never_failed(desk: Desk) -> None:
     desk.venue.is_reachable = False
     await desk.submit()
