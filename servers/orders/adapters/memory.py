@@ -112,9 +112,9 @@ class MemoryVenue:
     """`Venue` whose book nobody else trades in: orders rest until the test fills them.
 
     `is_reachable` False makes every call fail before it does anything; `loses_answers` lets it work and
-    then fail, so that the sender does not know. `is_silent` keeps reports back. `holds_answers` makes cancels and replaces wait for
-    `answer_requests`. `refuse` returns a rejection that comes as a report, `refuse_outright` one that
-    comes as the answer alone.
+    then fail, so that the sender does not know. `is_silent` keeps reports back. `holds_answers` makes
+    cancels and replaces wait for `answer_requests`. `refuse` returns a rejection that comes as a report,
+    `refuse_outright` one that comes as the answer alone.
     """
 
     name = "PRACTICE"
