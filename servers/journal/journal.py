@@ -241,6 +241,7 @@ class Journal:
                 raise corrupt(sequence + 1, f"record {sequence + 1} is missing")
             yield records
             sequence = records[-1].sequence
+            await asyncio.sleep(0)
         while True:
             if not await self._tail.wait_above(sequence, wait_seconds):
                 if self._tail.is_closed:
