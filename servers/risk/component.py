@@ -26,6 +26,8 @@ from servers.runtime.component import Context, Registration
 
 SWEEP_SECONDS = 1.0
 VOLUMES_SECONDS = 60.0
+SNAPSHOT_SHARE = 0.003
+"""Share of wall time that snapshots may take from checks."""
 
 
 class RiskServer:
@@ -86,7 +88,7 @@ class RiskServer:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._journal is not None:
-            await self._save_books(JournalControls(self._journal))
+            await self._save_books(JournalControls(self._journal), books_to_bytes(self.books))
             await self._journal.close()
 
     def _followers(self) -> list[Follower]:
@@ -140,8 +142,11 @@ class RiskServer:
     async def _save(self, store: JournalControls) -> None:
         await asyncio.gather(*(follower.caught_up.wait() for follower in self._followers()))
         saved = (0, 0, 0)
+        loop = asyncio.get_running_loop()
+        took_seconds = 0.0
         while True:
-            await asyncio.sleep(self._settings.snapshot_seconds)
+            # Checks wait while the books are written down: with many open orders, that is done less often.
+            await asyncio.sleep(max(self._settings.snapshot_seconds, took_seconds / SNAPSHOT_SHARE))
             reached = (
                 self.books.orders_sequence,
                 self.books.executions_sequence,
@@ -149,12 +154,15 @@ class RiskServer:
             )
             if reached != saved:
                 saved = reached
-                await self._save_books(store)
+                began = loop.time()
+                payload = books_to_bytes(self.books)
+                took_seconds = loop.time() - began
+                await self._save_books(store, payload)
 
-    async def _save_books(self, store: JournalControls) -> None:
+    async def _save_books(self, store: JournalControls, payload: bytes) -> None:
         positions = {
             "orders": self.books.orders_sequence,
             "executions": self.books.executions_sequence,
             "adjustments": self.books.adjustments_sequence,
         }
-        await store.save_books(books_to_bytes(self.books), positions)
+        await store.save_books(payload, positions)

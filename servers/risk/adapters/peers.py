@@ -48,7 +48,8 @@ class OrdersFeed:
         stream: AsyncIterable[Any] = self._stub.StreamOrderEvents(
             orders_service_pb2.StreamOrderEventsRequest(resume_after_sequence=after)
         )
-        if self._is_caught_up(after):
+        if after == self._end:
+            # Above the end, the journal of orders is behind what was taken in: the stream will refuse.
             self.follower.caught_up.set()
         return stream
 
@@ -61,13 +62,10 @@ class OrdersFeed:
                 self._rates.count_cancel(fact.account, fact.terms.symbol, self._clock.now_nanos())
             self._books.apply_order(fact)
         self._books.orders_sequence = max(self._books.orders_sequence, message.sequence_reached)
-        if self._is_caught_up(self._books.orders_sequence):
+        if self._books.orders_sequence >= self._end:
             self.heard_at_nanos = self._clock.now_nanos()
             return True
         return False
-
-    def _is_caught_up(self, sequence: int) -> bool:
-        return sequence >= self._end
 
 
 class ExecutionsFeed:
@@ -90,7 +88,7 @@ class ExecutionsFeed:
         stream: AsyncIterable[Any] = self._stub.StreamExecutionEvents(
             execution_service_pb2.StreamExecutionEventsRequest(resume_after_sequence=after)
         )
-        if after >= self._end:
+        if after == self._end:
             self.follower.caught_up.set()
         return stream
 
