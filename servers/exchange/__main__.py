@@ -10,6 +10,7 @@ from tapeline.exchange.v1 import exchange_service_pb2_grpc
 
 from servers.calendars import Calendars
 from servers.exchange.adapters.journal import DurableOrderLog
+from servers.exchange.adapters.spans import ReportSpans
 from servers.exchange.clock import VenueClock
 from servers.exchange.domain import FeeSchedule
 from servers.exchange.engine import ExchangeEngine
@@ -77,7 +78,7 @@ class ExchangeServer:
         self._journal = journal = await Journal.open(
             settings.data_dir / "exchange.journal", writer="exchange", clock=wall, on_failure=context.fail
         )
-        self._log = orders = DurableOrderLog(journal)
+        self._log = orders = DurableOrderLog(journal, ReportSpans(context.telemetry.tracer).committed)
         source = self._source(wall.now_nanos())
         engine = ExchangeEngine({}, orders, self._fees(), settings.price_band)
         await orders.replay(engine)

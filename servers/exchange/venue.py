@@ -19,7 +19,9 @@ from servers.model.market import MarketPhase, MarketTime, TradingStatus
 HEARTBEAT_NANOS = 50_000_000
 DEPTH_NANOS = 100_000_000
 DEPTH_LEVELS = 10
-MAX_CHUNK_NANOS = 2 * NANOS_PER_SECOND
+LEAST_CHUNK_NANOS = 2 * NANOS_PER_SECOND
+CHUNK_WALL_SECONDS = 0.01
+"""Market time goes in pieces of what passes in so much wall time, or of two seconds if that is more."""
 RESERVED_WALL_SECONDS = 0.4
 MIN_RESERVED_SECONDS = 5.0
 
@@ -176,7 +178,7 @@ class Venue:
                 self.pacers_dropped += 1
                 self._on_pacer_dropped(pacer.name)
             allowed = self.clock.allowed_nanos(wall)
-            target = min(allowed, self.clock.now_nanos + MAX_CHUNK_NANOS, self._next_boundary())
+            target = min(allowed, self.clock.now_nanos + self._chunk_nanos(), self._next_boundary())
             is_running = not self._is_finished and not self.clock.is_held
             if is_running and (target > self.clock.now_nanos or self._next_boundary() <= target):
                 await self._step(target)
@@ -192,6 +194,9 @@ class Venue:
     def wake(self) -> None:
         """Look again at once: the session was controlled."""
         self._wake.set()
+
+    def _chunk_nanos(self) -> int:
+        return max(round(self.clock.speed * CHUNK_WALL_SECONDS * NANOS_PER_SECOND), LEAST_CHUNK_NANOS)
 
     def _tick(self) -> float:
         return 0.01 if self.clock.speed >= 20 else 0.04

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from array import array
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tapeline.exchange.v1 import exchange_service_pb2 as pb
@@ -29,10 +29,17 @@ ReportMessage = report_pb2.ExecutionReport
 
 
 class DurableOrderLog:
-    """`servers.exchange.ports.OrderLog`, and the reads that the service offers."""
+    """`servers.exchange.ports.OrderLog`, and the reads that the service offers.
 
-    def __init__(self, journal: Journal) -> None:
+    Args:
+        committed: called with the reports of each commit, once they are synced.
+    """
+
+    def __init__(
+        self, journal: Journal, committed: Callable[[Sequence[Report]], None] = lambda _reports: None
+    ) -> None:
         self._journal = journal
+        self._committed = committed
         self._places = array("q")  # journal sequence of each report, in the order of reports
         self._tail: deque[ReportMessage] = deque(maxlen=TAIL_REPORTS)
         self._changed = asyncio.Event()
@@ -79,6 +86,7 @@ class DurableOrderLog:
         await self.wait_for(reports[0].sequence - 1)
         self._places.extend(sequences[len(entries) :])
         self._tail.extend(messages)
+        self._committed(reports)
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
 

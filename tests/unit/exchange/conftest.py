@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-from exchange_desk import Desk  # noqa: E402  (it lies beside the tests, which are no package)
+from exchange_desk import Desk
 
 
 @pytest.fixture

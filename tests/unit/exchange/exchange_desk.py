@@ -41,7 +41,9 @@ class Desk:
     def __init__(self, log: MemoryOrderLog | None = None, seed: int = 1) -> None:
         self.log = log or MemoryOrderLog()
         self.market = SimulatedMarket(ACME, FlowSettings(seed, 50 * NANO, 5e6, 0.015))
-        self.engine = ExchangeEngine({"ACME": self.market}, self.log, FeeSchedule(0, 3_000_000, 1_000_000, 28), 0.2)
+        self.engine = ExchangeEngine(
+            {"ACME": self.market}, self.log, FeeSchedule(0, 3_000_000, 1_000_000, 28), 0.2
+        )
         self.engine.now_nanos = OPEN
         self.market.begin_session(OPEN, CLOSE)
         for phase in (MarketPhase.PRE_OPEN, MarketPhase.OPENING_AUCTION, MarketPhase.CONTINUOUS):

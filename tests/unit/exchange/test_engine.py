@@ -16,7 +16,7 @@ from servers.model.nanos import NANO
 from servers.model.order import Liquidity, OrderState, OrderType, Side, TimeInForce
 
 sys.path.insert(0, str(Path(__file__).parent))
-from exchange_desk import ACME, CENT, OPEN, Desk, entry, limit, terms  # noqa: E402
+from exchange_desk import ACME, CENT, OPEN, Desk, entry, limit, terms
 
 
 async def test_a_market_order_is_accepted_and_fills_with_fees(desk: Desk) -> None:
@@ -73,10 +73,15 @@ async def test_a_reused_id_with_other_content_is_refused_alone_or_in_a_basket(de
         (limit(Side.BUY, 90 * NANO), "PRICE_OUT_OF_BAND"),
         (limit(Side.BUY, 50 * NANO, display_quantity_nanos=NANO // 2), "OFF_LOT"),
         (limit(Side.BUY, 55 * NANO, is_post_only=True), "POST_ONLY_WOULD_TAKE"),
-        (limit(Side.BUY, 50 * NANO, time_in_force=TimeInForce.GTD, expire_time_nanos=OPEN), "EXPIRED_ON_ENTRY"),
+        (
+            limit(Side.BUY, 50 * NANO, time_in_force=TimeInForce.GTD, expire_time_nanos=OPEN),
+            "EXPIRED_ON_ENTRY",
+        ),
     ],
 )
-async def test_an_order_that_breaks_a_rule_is_rejected_with_its_reason(desk: Desk, order: object, reason: str) -> None:
+async def test_an_order_that_breaks_a_rule_is_rejected_with_its_reason(
+    desk: Desk, order: object, reason: str
+) -> None:
     report = await desk.submit(order)  # type: ignore[arg-type]  # parametrised
     assert report.kind is ReportKind.REJECTED
     assert report.rejection is not None
@@ -155,7 +160,9 @@ async def test_a_replacement_changes_terms_and_says_what_is_left(desk: Desk) -> 
     assert report.terms.limit_price_nanos == bid - 5 * CENT
     assert report.terms.display_quantity_nanos == 100 * NANO
     for request, quantity, price in (("r3", NANO // 2, 0), ("r4", 400 * NANO, 1), ("r5", 10 * NANO, 0)):
-        assert (await desk.engine.replace(key, request, quantity, price, 0)).kind is ReportKind.REPLACE_REJECTED
+        assert (
+            await desk.engine.replace(key, request, quantity, price, 0)
+        ).kind is ReportKind.REPLACE_REJECTED
     await desk.engine.cancel(key, "c1")
     late = await desk.engine.replace(key, "r6", 500 * NANO, 0, 0)
     assert late.rejection is not None

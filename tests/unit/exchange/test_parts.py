@@ -84,7 +84,11 @@ def test_a_tape_gives_runs_of_at_most_a_thousand_after_a_sequence() -> None:
     tape = Tape("A", first_sequence=11)
     assert tape.last_sequence == 10
     tape.extend(*rows(2_500))
-    assert [(run.first_sequence, run.length) for run in tape.after(10)] == [(11, 1_000), (1_011, 1_000), (2_011, 500)]
+    assert [(run.first_sequence, run.length) for run in tape.after(10)] == [
+        (11, 1_000),
+        (1_011, 1_000),
+        (2_011, 500),
+    ]
     assert [(run.first_sequence, run.length) for run in tape.after(2_505)] == [(2_506, 5)]
     assert list(tape.after(9_999)) == []
     assert next(tape.after(0)).first_sequence == 11

@@ -22,7 +22,7 @@ from servers.recordings import RecordedBars, RecordedTrades
 from servers.reference import recorded_instrument
 
 sys.path.insert(0, str(Path(__file__).parent))
-from exchange_desk import CENT, CLOSE, OPEN, limit, terms  # noqa: E402
+from exchange_desk import CENT, CLOSE, OPEN, limit, terms
 
 ELIGIBLE = int(TradeFlag.ELIGIBLE)
 OFF = ELIGIBLE | int(TradeFlag.OFF_EXCHANGE)
@@ -71,7 +71,9 @@ def test_every_print_goes_out_once_and_as_it_was() -> None:
 
 
 def test_an_aggressive_order_takes_what_prints_and_pays_the_spread() -> None:
-    made = market((1, P, 100, ELIGIBLE), (2, P + CENT, 100, ELIGIBLE), (3, P, 60, ELIGIBLE), (4, P, 200, ELIGIBLE))
+    made = market(
+        (1, P, 100, ELIGIBLE), (2, P + CENT, 100, ELIGIBLE), (3, P, 60, ELIGIBLE), (4, P, 200, ELIGIBLE)
+    )
     run(made, 2)
     assert made.submit(1, 1, terms(Side.BUY, 100)) is None
     fills = run(made, 4)
@@ -227,13 +229,19 @@ def test_a_restarted_market_matches_nothing_of_the_past() -> None:
 
 
 @given(
-    prints=st.lists(st.tuples(st.integers(-2, 2), st.integers(1, 500), st.sampled_from([ELIGIBLE, OFF, 0])), min_size=2),
-    orders=st.lists(st.tuples(st.sampled_from(list(Side)), st.integers(-2, 2), st.integers(1, 400), st.integers(0, 20))),
+    prints=st.lists(
+        st.tuples(st.integers(-2, 2), st.integers(1, 500), st.sampled_from([ELIGIBLE, OFF, 0])), min_size=2
+    ),
+    orders=st.lists(
+        st.tuples(st.sampled_from(list(Side)), st.integers(-2, 2), st.integers(1, 400), st.integers(0, 20))
+    ),
 )
 def test_fills_never_exceed_what_traded_where_it_could_be_hit(
     prints: list[tuple[int, int, int]], orders: list[tuple[Side, int, int, int]]
 ) -> None:
-    rows = [(second + 1, P + ticks * CENT, shares, flags) for second, (ticks, shares, flags) in enumerate(prints)]
+    rows = [
+        (second + 1, P + ticks * CENT, shares, flags) for second, (ticks, shares, flags) in enumerate(prints)
+    ]
     made = market(*rows)
     traded: dict[int, int] = {}
     for second in range(len(rows) + 1):
