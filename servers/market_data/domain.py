@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from servers.model.market import MarketTime, TradingStatus
+from servers.model.market import MarketTime, Quote, TradingStatus
 
 COLUMN_WIDTH = 8  # bytes of one little-endian int64
 MAX_BATCH_PRINTS = 1_000
@@ -87,6 +87,27 @@ class Acknowledgement:
 
     time_nanos: int
     is_idle: bool
+
+
+@dataclass(frozen=True, slots=True)
+class MarketRequest:
+    """What a reader of the whole market says: at first what it wants, later what it has worked through."""
+
+    symbols: tuple[str, ...]
+    resume_after: Mapping[str, int]
+    is_pacing: bool
+    acknowledged_nanos: int
+    subscriber: str
+    is_idle: bool
+
+
+@dataclass(frozen=True, slots=True)
+class QuoteUpdate:
+    """Quotes that changed, how many were not seen so far, and the clock."""
+
+    quotes: tuple[Quote, ...]
+    conflated_count: int
+    time: MarketTime
 
 
 @dataclass(frozen=True, slots=True)

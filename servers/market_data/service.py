@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import Any
 
 import grpc
@@ -117,17 +118,21 @@ class MarketDataService(market_data_service_pb2_grpc.MarketDataServiceServicer):
     async def StreamTrades(
         self, request: pb.StreamTradesRequest, context: Call
     ) -> AsyncIterator[pb.StreamTradesResponse]:
-        async for response in self._streams.trades(request):
-            yield response
+        async with aclosing(self._streams.trades(request.symbols, request.resume_after_sequence)) as events:
+            async for event in events:
+                yield wire.trades_to_wire(event)
 
     async def StreamQuotes(
         self, request: pb.StreamQuotesRequest, context: Call
     ) -> AsyncIterator[pb.StreamQuotesResponse]:
-        async for response in self._streams.quotes(request):
-            yield response
+        async with aclosing(self._streams.quotes(request.symbols)) as updates:
+            async for update in updates:
+                yield wire.quotes_to_wire(update)
 
     async def StreamMarket(
         self, request_iterator: AsyncIterator[pb.StreamMarketRequest], context: Call
     ) -> AsyncIterator[pb.StreamMarketResponse]:
-        async for response in self._streams.market(request_iterator):
-            yield response
+        requests = (wire.market_request_from_wire(request) async for request in request_iterator)
+        async with aclosing(self._streams.market(requests)) as events:
+            async for event in events:
+                yield wire.market_event_to_wire(event)

@@ -1,21 +1,25 @@
-"""The three streams: requests in, responses out, and what a reader may ask for."""
+"""The three streams: what a reader may ask for, and what it is owed."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 
-from tapeline.marketdata.v1 import market_data_service_pb2 as pb
-
-from servers.market_data import wire
-from servers.market_data.domain import MAX_SYMBOLS, Prints
+from servers.market_data.domain import MAX_SYMBOLS, MarketRequest, Prints, QuoteUpdate
 from servers.market_data.feed import VenueFeed
 from servers.market_data.market import Market
 from servers.market_data.pacing import Pacer, Pacers
-from servers.market_data.subscriptions import MarketSubscription, QuoteSubscription, Signal, TradeCursor
+from servers.market_data.subscriptions import (
+    MarketEvent,
+    MarketSubscription,
+    QuoteSubscription,
+    Signal,
+    TradeCursor,
+)
 from servers.model.clock import Clock
 from servers.model.errors import InvalidInput, OutOfRange, Unavailable
+from servers.model.market import MarketTime
 
 MAX_NAME_CHARACTERS = 64
 
@@ -51,10 +55,12 @@ class MarketStreams:
 
     # ------------------------------------------------------------------ trades
 
-    async def trades(self, request: pb.StreamTradesRequest) -> AsyncIterator[pb.StreamTradesResponse]:
+    async def trades(
+        self, asked: Sequence[str], resume: Mapping[str, int]
+    ) -> AsyncGenerator[Prints | MarketTime]:
         """Yield every print after the given sequences, then each new one, and the clock."""
-        symbols = self._symbols(request.symbols)
-        resume_after = await self._resume(symbols, request.resume_after_sequence)
+        symbols = self._symbols(asked)
+        resume_after = await self._resume(symbols, resume)
         tapes = self._market.tapes
         cursors = [
             TradeCursor(tapes[symbol], resume_after.get(symbol), self._limit_prints) for symbol in symbols
@@ -67,8 +73,9 @@ class MarketStreams:
                 time = self._market.time
                 for cursor in cursors:
                     for prints in cursor.take():
-                        yield wire.trades_to_wire(prints, self._wall_clock.now_nanos())
-                yield wire.clock_to_wire(time)
+                        prints.receive_time_nanos = self._wall_clock.now_nanos()
+                        yield prints
+                yield time
                 await asyncio.sleep(self._batch_seconds)
         except OutOfRange:
             self.cut_off_count += 1
@@ -78,41 +85,39 @@ class MarketStreams:
 
     # ------------------------------------------------------------------ quotes
 
-    async def quotes(self, request: pb.StreamQuotesRequest) -> AsyncIterator[pb.StreamQuotesResponse]:
+    async def quotes(self, asked: Sequence[str]) -> AsyncGenerator[QuoteUpdate]:
         """Yield the present quotes, then those that change, conflated for a slow reader."""
-        subscription = QuoteSubscription(self._symbols(request.symbols))
+        subscription = QuoteSubscription(self._symbols(asked))
         market = self._market
         market.listen_quotes(subscription)
         try:
             while True:
                 await subscription.signal.wait()
-                changed = [market.quote(symbol) for symbol in subscription.take(market.quote_updates)]
-                yield wire.quotes_to_wire(changed, subscription.conflated_count, market.time)
+                changed = subscription.take(market.quote_updates)
+                quotes = tuple(market.quote(symbol) for symbol in changed)
+                yield QuoteUpdate(quotes, subscription.conflated_count, market.time)
                 await asyncio.sleep(self._batch_seconds)
         finally:
             market.leave(subscription)
 
     # ------------------------------------------------------------------ everything in one order
 
-    async def market(
-        self, requests: AsyncIterator[pb.StreamMarketRequest]
-    ) -> AsyncIterator[pb.StreamMarketResponse]:
+    async def market(self, requests: AsyncIterator[MarketRequest]) -> AsyncGenerator[MarketEvent]:
         """Yield trades, quotes, phases and market time in the venue's order; take acknowledgements."""
-        requests = aiter(requests)
         first = await anext(requests, None)
         if first is None:
             raise InvalidInput("FIELD_MISSING", "the first message must subscribe", field="symbols")
         symbols = self._symbols(first.symbols)
-        resume_after = await self._resume(symbols, first.resume_after_sequence)
+        resume_after = await self._resume(symbols, first.resume_after)
         _check_acknowledgement(first)
         subscription = MarketSubscription(symbols, self._limit_prints)
         pacer: Pacer | None = None
-        if first.pace:
+        if first.is_pacing:
             pacer = self._pacers.join(
                 first.subscriber[:MAX_NAME_CHARACTERS],
                 self._market.time.event_time_nanos,
                 self._wall_clock.now_nanos(),
-                is_idle=first.idle,
+                is_idle=first.is_idle,
             )
         market = self._market
         market.listen(subscription)
@@ -125,13 +130,14 @@ class MarketStreams:
             for symbol in symbols:
                 status = market.status(symbol)
                 if status is not None:
-                    yield wire.market_event_to_wire(status)
+                    yield status
             while True:
                 while backlog:
                     for prints in backlog.pop(0):
-                        yield wire.market_event_to_wire(prints, self._wall_clock.now_nanos())
+                        prints.receive_time_nanos = self._wall_clock.now_nanos()
+                        yield prints
                 for event in subscription.take():
-                    yield wire.market_event_to_wire(event)
+                    yield event
                 if listening.done() and not listening.cancelled():
                     listening.result()
                 await subscription.signal.wait()
@@ -148,7 +154,7 @@ class MarketStreams:
 
     async def _listen(
         self,
-        requests: AsyncIterator[pb.StreamMarketRequest],
+        requests: AsyncIterator[MarketRequest],
         subscription: MarketSubscription,
         pacer: Pacer | None,
         backlog: list[Iterator[Prints]],
@@ -160,14 +166,14 @@ class MarketStreams:
                 if pacer is not None:
                     self._pacers.acknowledge(
                         pacer,
-                        min(request.acknowledged_time_nanos, self._market.time.event_time_nanos),
+                        min(request.acknowledged_nanos, self._market.time.event_time_nanos),
                         self._wall_clock.now_nanos(),
-                        is_idle=request.idle,
+                        is_idle=request.is_idle,
                     )
                 if request.symbols:
                     asked = self._symbols(request.symbols)
                     added = [symbol for symbol in asked if symbol not in subscription.symbols]
-                    resume_after = await self._resume(asked, request.resume_after_sequence)
+                    resume_after = await self._resume(asked, request.resume_after)
                     subscription.symbols.update(added)
                     backlog.extend(self._backlog(added, resume_after))
                     subscription.signal.set()
@@ -220,10 +226,10 @@ class MarketStreams:
         ]
 
 
-def _check_acknowledgement(request: pb.StreamMarketRequest) -> None:
-    if request.acknowledged_time_nanos < 0:
+def _check_acknowledgement(request: MarketRequest) -> None:
+    if request.acknowledged_nanos < 0:
         raise InvalidInput(
             "VALUE_OUT_OF_RANGE",
-            f"acknowledged_time_nanos is {request.acknowledged_time_nanos}, below 0",
+            f"acknowledged_time_nanos is {request.acknowledged_nanos}, below 0",
             field="acknowledged_time_nanos",
         )

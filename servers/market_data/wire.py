@@ -16,7 +16,9 @@ from servers.market_data.domain import (
     BestQuote,
     IndicatorSeries,
     IndicatorSpec,
+    MarketRequest,
     Prints,
+    QuoteUpdate,
     VenueEvent,
     VenueSession,
     VolumeCurve,
@@ -128,11 +130,22 @@ def prints_to_wire(prints: Prints, sent_nanos: int = 0) -> market_pb2.TradeBatch
     )
 
 
-def market_event_to_wire(event: MarketEvent, sent_nanos: int = 0) -> pb.StreamMarketResponse:
+def market_request_from_wire(message: pb.StreamMarketRequest) -> MarketRequest:
+    return MarketRequest(
+        tuple(message.symbols),
+        dict(message.resume_after_sequence),
+        message.pace,
+        message.acknowledged_time_nanos,
+        message.subscriber,
+        message.idle,
+    )
+
+
+def market_event_to_wire(event: MarketEvent) -> pb.StreamMarketResponse:
     """Return one thing of StreamMarket; prints are put together once and shared by all readers."""
     if isinstance(event, Prints):
         if event.encoded is None:
-            event.encoded = pb.StreamMarketResponse(trades=prints_to_wire(event, sent_nanos))
+            event.encoded = pb.StreamMarketResponse(trades=prints_to_wire(event))
         response: pb.StreamMarketResponse = event.encoded
         return response
     if isinstance(event, MarketTime):
@@ -142,21 +155,17 @@ def market_event_to_wire(event: MarketEvent, sent_nanos: int = 0) -> pb.StreamMa
     return pb.StreamMarketResponse(status=status_to_wire(event))
 
 
-def trades_to_wire(prints: Prints, sent_nanos: int) -> pb.StreamTradesResponse:
-    return pb.StreamTradesResponse(trades=prints_to_wire(prints, sent_nanos))
+def trades_to_wire(event: Prints | MarketTime) -> pb.StreamTradesResponse:
+    if isinstance(event, Prints):
+        return pb.StreamTradesResponse(trades=prints_to_wire(event))
+    return pb.StreamTradesResponse(time=time_to_wire(event))
 
 
-def clock_to_wire(time: MarketTime) -> pb.StreamTradesResponse:
-    return pb.StreamTradesResponse(time=time_to_wire(time))
-
-
-def quotes_to_wire(
-    quotes: Iterable[Quote], conflated_count: int, time: MarketTime
-) -> pb.StreamQuotesResponse:
+def quotes_to_wire(update: QuoteUpdate) -> pb.StreamQuotesResponse:
     return pb.StreamQuotesResponse(
-        quotes=[quote_to_wire(quote) for quote in quotes],
-        conflated_count=conflated_count,
-        time=time_to_wire(time),
+        quotes=[quote_to_wire(quote) for quote in update.quotes],
+        conflated_count=update.conflated_count,
+        time=time_to_wire(update.time),
     )
 
 

@@ -272,3 +272,15 @@ async def test_a_wrong_subscription_is_refused(
     with pytest.raises(grpc.aio.AioRpcError) as refusal:
         await call.read()
     assert (refusal.value.code().name, reason_of(refusal.value)) == (code, reason)
+
+
+async def test_a_reader_that_leaves_is_forgotten(venue: Any, market_data: Any, eventually: Any) -> None:
+    market = market_data.component._market
+    calls = [await open_stream(market_data, kind, ["ACME"], {}) for kind in ("trades", "market")]
+    calls.append(market_data.stub.StreamQuotes(pb.StreamQuotesRequest(symbols=["ACME"])))
+    for call in calls:
+        await call.read()
+    assert market.listener_count == 3
+    for call in calls:
+        call.cancel()
+    await eventually(lambda: market.listener_count == 0)
