@@ -34,7 +34,7 @@ def parse_arguments(arguments: Sequence[str], names: dict[str, str]) -> argparse
     listing = "\n".join(f"  {name:12} {text}" for name, text in names.items())
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
-        description="Measure one claim and compare it with its target. A missed target is a row, not a failure.",
+        description="Measure one claim against its target. A missed target is a row, not a failure.",
         epilog=f"benchmarks:\n{listing}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -1,7 +1,7 @@
-"""The environment of the libraries that we are compared with: `.venv-peers`, made on first use, versions pinned.
+"""The environment of the libraries that we are compared with: `.venv-peers`, versions pinned.
 
-Peers run in a process of their own, so that their dependencies never meet ours. The process answers every line that
-it gets with one line of JSON; so a benchmark interleaves its rounds with theirs.
+It is made on first use. Peers run in a process of their own, so that their dependencies never meet ours. The
+process answers every line that it gets with one line of JSON; so a benchmark interleaves its rounds with theirs.
 """
 
 import json
@@ -24,7 +24,7 @@ class PeersUnavailableError(Exception):
 
 
 def ensure_environment(progress: Callable[[str], None], folder: Path = FOLDER) -> Path:
-    """Return the interpreter of the peers' environment; make it, and say so, when it is missing or not as pinned."""
+    """Return the interpreter of the peers' environment; make it, saying so, unless it is as pinned."""
     python = folder / "bin" / "python"
     stamp = folder / "requirements.txt"
     wanted = "\n".join(REQUIREMENTS) + "\n"
@@ -51,10 +51,10 @@ def ensure_environment(progress: Callable[[str], None], folder: Path = FOLDER) -
 
 
 class PeerProcess:
-    """A script that runs in the peers' environment, on one thread, and answers a round for every `measure()`."""
+    """A script that runs in the peers' environment, on one thread; it answers every `measure()`."""
 
     def __init__(self, python: Path, script: Path, *arguments: str) -> None:
-        one_thread = {name: "1" for name in ("POLARS_MAX_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+        one_thread = dict.fromkeys(("POLARS_MAX_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
         self._process = subprocess.Popen(
             [str(python), str(script), *arguments],
             stdin=subprocess.PIPE,
@@ -65,7 +65,7 @@ class PeerProcess:
         )
 
     def measure(self) -> dict[str, float]:
-        """Run one round and return the CPU seconds of every case by name; raise PeersUnavailableError when it died."""
+        """Return the CPU seconds of every case in one more round; raise PeersUnavailableError if it died."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         try:

@@ -77,7 +77,7 @@ def write_json(rows: Sequence[Row], path: Path) -> None:
 
 
 def print_table(title: str, rows: Sequence[Row], console: Console) -> None:
-    """Print the rows as a table, their notes below it; a missed target is red, a value without a target plain."""
+    """Print the rows as a table, their notes below it; a missed target is red."""
     table = Table(title=title, title_justify="left")
     for heading in ("name", "value", "target", "unit", "holds"):
         right = heading in ("value", "target")

@@ -1,11 +1,16 @@
 from collections.abc import Iterable
+from typing import TypeAlias
 
+import numpy as np
+from numpy.typing import NDArray
 from typing_extensions import Buffer, disjoint_base
+
+_Column: TypeAlias = NDArray[np.int64] | Buffer
 
 @disjoint_base
 class RunningVwap:
     def __init__(self, boundaries: Iterable[int] = ()) -> None: ...
-    def update(self, prices: Buffer, sizes: Buffer, times: Buffer | None = None) -> None: ...
+    def update(self, prices: _Column, sizes: _Column, times: _Column | None = None) -> None: ...
     def correct(
         self,
         price: int,
@@ -30,7 +35,7 @@ class RunningVwap:
 @disjoint_base
 class RollingVwap:
     def __init__(self, window_count: int | None = None, window_nanos: int | None = None) -> None: ...
-    def update(self, prices: Buffer, sizes: Buffer, times: Buffer) -> None: ...
+    def update(self, prices: _Column, sizes: _Column, times: _Column) -> None: ...
     def advance(self, now: int) -> None: ...
     def correct(
         self, price: int, size: int, time: int, corrected_price: int = 0, corrected_size: int = 0

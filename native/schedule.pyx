@@ -7,7 +7,6 @@ exactly. Plain-Python twin: tests/native/twins.py.
 """
 from fractions import Fraction
 
-from libc.stdint cimport int64_t
 from libc.stdlib cimport free, malloc
 
 from native._types cimport nanos_t
@@ -98,8 +97,8 @@ cdef class Schedule:
     def target_nanos(self, nanos_t now):
         """Return the quantity to have done by `now`.
 
-        It never falls between two plans, and steps by whole lots (nearest, halves up, so the error is below half a
-        lot); from the end on it is the whole quantity, unless the clock is frozen or was resumed too late.
+        It never falls between two plans, and steps by whole lots (the nearest, so it is within half a lot of the
+        curve); from the end on it is the whole quantity, unless the clock is frozen or was resumed too late.
         """
         return self.target(now)
 
@@ -126,7 +125,7 @@ cdef class Schedule:
 
     @property
     def unplanned_nanos(self):
-        """The quantity that no plan covers any more: the clock was resumed, or the rest re-planned, at the end or later."""
+        """The quantity that no plan covers: the clock was resumed, or the rest re-planned, at the end or later."""
         if self.plan_share < WHOLE:
             return 0
         return self.quantity - self.done

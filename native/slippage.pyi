@@ -1,6 +1,10 @@
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
+import numpy as np
+from numpy.typing import NDArray
 from typing_extensions import Buffer
+
+_Column: TypeAlias = NDArray[np.int64] | Buffer
 
 class Average(NamedTuple):
     notional_e18: int
@@ -24,11 +28,11 @@ class Shortfall(NamedTuple):
 def round_half_even(numerator: int, denominator: int) -> int: ...
 def slippage_bps(side: int, average_price: float, benchmark_price: float) -> float: ...
 def tracking_error_bps(average_price: float, vwap: float) -> float: ...
-def average_price(prices: Buffer, sizes: Buffer) -> Average: ...
-def interval_vwap(prices: Buffer, sizes: Buffer, times: Buffer, start: int, end: int) -> Average: ...
-def interval_twap(prices: Buffer, times: Buffer, start: int, end: int) -> float: ...
+def average_price(prices: _Column, sizes: _Column) -> Average: ...
+def interval_vwap(prices: _Column, sizes: _Column, times: _Column, start: int, end: int) -> Average: ...
+def interval_twap(prices: _Column, times: _Column, start: int, end: int) -> float: ...
 def participation_weighted_price(
-    prices: Buffer, sizes: Buffer, times: Buffer, start: int, quantity: int, participation: float
+    prices: _Column, sizes: _Column, times: _Column, start: int, quantity: int, participation: float
 ) -> Average: ...
 def shortfall(
     side: int,
@@ -36,9 +40,9 @@ def shortfall(
     decision_price_nanos: int,
     arrival_price_nanos: int,
     close_price_nanos: int,
-    fill_prices: Buffer,
-    fill_sizes: Buffer,
-    mids_when_sent: Buffer,
+    fill_prices: _Column,
+    fill_sizes: _Column,
+    mids_when_sent: _Column,
     *,
     impact_e18: int = 0,
     fees_e18: int = 0,

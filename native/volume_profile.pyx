@@ -109,7 +109,7 @@ cdef class PriceProfile:
         From the point of control on, the neighbour above or below with more volume joins (above, when equal) until
         the share is reached. None when nothing traded. Raises ValueError unless 0 < share <= 1.
         """
-        cdef Py_ssize_t low, high
+        cdef Py_ssize_t low, high, bottom, top
         cdef wide_t held, above, below
         if not 0 < share <= 1:
             raise ValueError(f"share must lie above 0, up to 1, not {share}")
@@ -117,11 +117,16 @@ cdef class PriceProfile:
         if low < 0:
             return None
         held = self.levels[low]
+        bottom, top = 0, self.length - 1
+        while self.levels[bottom] == <wide_t>0:
+            bottom += 1
+        while self.levels[top] == <wide_t>0:
+            top -= 1
         # In whole billionths of the total, so that the comparison is exact.
         cdef wide_t wanted = whole_share(self, <nanos_t>(share * 1e9 + 0.5))
         while held * <wide_t>1_000_000_000 < wanted:
-            above = self.levels[high + 1] if high + 1 < self.length else <wide_t>-1
-            below = self.levels[low - 1] if low > 0 else <wide_t>-1
+            above = self.levels[high + 1] if high < top else <wide_t>-1
+            below = self.levels[low - 1] if low > bottom else <wide_t>-1
             if above >= below:
                 high += 1
                 held += above
