@@ -19,6 +19,7 @@ import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import grpc
 import uvloop
@@ -37,9 +38,13 @@ RATE_PER_SECOND = 200
 LATENCY_SECONDS = 15.0
 ARRIVAL_SECONDS = 120.0
 CALL_SECONDS = 30.0
+RETRY_SECONDS = 0.02
+_RETRIED = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED)
 NANO = 1_000_000_000
 ACCOUNT = "demo"
 PRICE_NANOS = 46 * NANO
+SCRATCH = Path(".tapeline") / "benchmarks"
+"""On the disk of the working copy: a temporary folder may lie in memory, where a sync costs nothing."""
 SYNCS = 400
 SYNC_BYTES = 8_192
 
@@ -65,6 +70,7 @@ class _Desk:
     made: int = 0
     acknowledged: set[str] = field(default_factory=set)
     refused: int = 0
+    retries: int = 0
     arrived: set[str] = field(default_factory=set)
     report_sequence: int = 0
 
@@ -91,16 +97,28 @@ class _Desk:
 
     async def submit_one(self) -> int:
         request = orders_service_pb2.SubmitOrderRequest(order=self.new_order())
-        response = await self.orders.SubmitOrder(request, timeout=CALL_SECONDS)
+        response = await self._answered(self.orders.SubmitOrder, request)
         self.note(response.order)
         return 1
 
     async def submit_basket(self) -> int:
         request = orders_service_pb2.SubmitOrdersRequest(orders=[self.new_order() for _ in range(BASKET)])
-        response = await self.orders.SubmitOrders(request, timeout=CALL_SECONDS)
+        response = await self._answered(self.orders.SubmitOrders, request)
         for order in response.orders:
             self.note(order)
         return BASKET
+
+    async def _answered(self, call: Callable[..., Awaitable[Any]], request: Any) -> Any:
+        """Call until there is an answer, under the same ids; what is refused for load is sent again."""
+        ends = time.monotonic() + CALL_SECONDS
+        while True:
+            try:
+                return await call(request, timeout=CALL_SECONDS)
+            except grpc.aio.AioRpcError as error:
+                if error.code() not in _RETRIED or time.monotonic() > ends:
+                    raise
+            self.retries += 1
+            await asyncio.sleep(RETRY_SECONDS)
 
     async def all_arrived(self) -> None:
         """Wait until the exchange lists every acknowledged order."""
@@ -124,7 +142,8 @@ class _Desk:
 
 
 async def _measure(options: Options, cores: int) -> list[Row]:
-    with tempfile.TemporaryDirectory(prefix="tapeline-orders-", dir=Path.cwd()) as name:
+    SCRATCH.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="orders-", dir=SCRATCH) as name:
         folder = Path(name)
         syncs = _raw_syncs(folder)
         options.progress(f"the disk syncs {syncs:,.0f} times a second; starting the servers")
@@ -153,10 +172,11 @@ async def _measure(options: Options, cores: int) -> list[Row]:
                 started = time.monotonic()
                 await desk.all_arrived()
                 drained_seconds = time.monotonic() - started
-                refused, total = desk.refused, len(desk.acknowledged)
+                refused, total, retries = desk.refused, len(desk.acknowledged), desk.retries
     p50, p99 = (1e3 * statistics.quantiles(latencies, n=100)[place] for place in (49, 98))
     arrived = f"{total:,} acknowledged, all on the exchange's list"
     broken = f"; {refused} refused by risk" if refused else ""
+    broken += f"; {retries} calls sent again" if retries else ""
     return [
         Row(
             "acks_per_second",
@@ -222,7 +242,7 @@ async def _accepting(desk: _Desk) -> None:
         if time.monotonic() > ends:
             raise RuntimeError(f"orders are not accepted: {last}")
         await asyncio.sleep(0.2)
-    desk.refused = 0
+    desk.refused = desk.retries = 0
 
 
 async def _closed_loop(submit: Callable[[], Awaitable[int]], seconds: float) -> float:
