@@ -91,6 +91,10 @@ class RiskServer:
             await self._save_books(JournalControls(self._journal), books_to_bytes(self.books))
             await self._journal.close()
 
+    def caught_up_with(self, source: str) -> bool:
+        """Return whether everything that a peer had to tell at the start has been taken in."""
+        return any(one.caught_up.is_set() for one in self._followers() if one.name == source)
+
     def _followers(self) -> list[Follower]:
         followers = [self._orders.follower, self._adjustments.follower, self._market_feed.follower]
         if self._settings.follow_execution:

@@ -58,7 +58,7 @@ class OrdersFeed:
             fact = wire.order_fact_from_wire(event)
             if fact is None:
                 continue
-            if fact.kind is OrderEventKind.CANCEL_REQUESTED:
+            if fact.kind is OrderEventKind.CANCEL_REQUESTED and self.follower.caught_up.is_set():
                 self._rates.count_cancel(fact.account, fact.terms.symbol, self._clock.now_nanos())
             self._books.apply_order(fact)
         self._books.orders_sequence = max(self._books.orders_sequence, message.sequence_reached)

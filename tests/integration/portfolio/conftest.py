@@ -14,7 +14,8 @@ from servers.portfolio.__main__ import build
 from servers.portfolio.component import PortfolioServer
 from servers.portfolio.settings import PortfolioSettings
 from servers.runtime.channels import Channels
-from servers.runtime.server import RunningServer, make_context, start_server
+from servers.runtime.running import RunningServer
+from servers.runtime.server import make_context, start_server
 from servers.runtime.settings import ServerSettings
 from tests.integration.risk.peers import Peers
 

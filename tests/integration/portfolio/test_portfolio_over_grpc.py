@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Any
 
 import grpc
@@ -12,6 +13,7 @@ from tapeline.orders.v1 import order_event_pb2
 from tapeline.portfolio.v1 import portfolio_service_pb2, position_pb2
 from tapeline.trading.v1 import side_pb2
 
+from servers.portfolio.engine import PortfolioEngine
 from servers.runtime.status import reason_of
 from tests.integration.portfolio.conftest import Desk
 from tests.integration.risk.peers import NANO, eventually
@@ -83,6 +85,10 @@ async def test_a_restart_resumes_after_the_last_sequence_and_changes_nothing(des
     assert engine.ledger.repeated_fills == 0
 
 
+def has_reached(engine: PortfolioEngine, sequence: int) -> bool:
+    return engine.orders_sequence == sequence
+
+
 async def test_a_restart_at_any_point_equals_no_restart(desk: Desk) -> None:
     stub = await desk.start()
     fills = [(1, "BUY", 100), (2, "BUY", 101), (3, "SELL", 103), (4, "SELL", 99), (5, "BUY", 97)]
@@ -96,8 +102,7 @@ async def test_a_restart_at_any_point_equals_no_restart(desk: Desk) -> None:
             price_nanos=price * NANO,
         )
         assert desk.component is not None
-        engine = desk.component.engine
-        await eventually(lambda engine=engine, number=number: engine.orders_sequence == number)
+        await eventually(partial(has_reached, desk.component.engine, number))
         await desk.stop()
         stub = await desk.start()
     held = await position(stub)
@@ -319,3 +324,18 @@ async def test_figures_are_shown_to_a_scrape(desk: Desk) -> None:
     registry = desk.running.context.telemetry.registry
     assert registry.get_sample_value("tapeline_portfolio_positions") == 1
     assert registry.get_sample_value("tapeline_portfolio_orders_sequence") == 1
+
+
+async def test_an_order_journal_behind_what_was_booked_is_not_followed(desk: Desk) -> None:
+    await desk.start()
+    await desk.peers.order_event("FILLED", "a", 10, fill=10)
+    assert desk.component is not None
+    engine = desk.component.engine
+    await eventually(lambda: engine.orders_sequence == 1)
+    await desk.stop()
+    desk.peers.orders.events.items.clear()
+    stub = await desk.start()
+    engine = desk.component.engine
+    await eventually(lambda: engine.instruments)
+    assert (await position(stub)).quantity_nanos == 10 * NANO
+    assert (await portfolio(stub)).orders_sequence == 1

@@ -16,13 +16,15 @@ from tapeline.portfolio.v1 import portfolio_service_pb2, portfolio_service_pb2_g
 from tapeline.risk.v1 import limits_pb2, risk_service_pb2, risk_service_pb2_grpc
 from tapeline.trading.v1 import fill_pb2, instrument_pb2, market_pb2, order_pb2, side_pb2
 
+from servers.model.errors import OutOfRange
 from servers.risk.__main__ import build
 from servers.risk.books import Books
 from servers.risk.component import RiskServer
 from servers.risk.settings import RiskSettings
 from servers.runtime.channels import Channels
 from servers.runtime.component import Context, Registration
-from servers.runtime.server import RunningServer, make_context, start_server
+from servers.runtime.running import RunningServer
+from servers.runtime.server import make_context, start_server
 
 NANO = 10**9
 NOON = 1_700_000_000 * NANO
@@ -63,7 +65,20 @@ class Stream:
                 return
 
 
-class Orders(orders_service_pb2_grpc.OrdersServiceServicer):
+class Peer:
+    """A servicer that answers UNIMPLEMENTED to whatever risk and portfolio never ask."""
+
+    def __getattr__(self, name: str) -> Any:
+        if not name[0].isupper():
+            raise AttributeError(name)
+
+        async def refuse(request: Any, context: Any) -> Any:
+            await context.abort(grpc.StatusCode.UNIMPLEMENTED, f"nobody asks for {name} here")
+
+        return refuse
+
+
+class Orders(Peer):
     def __init__(self) -> None:
         self.events = Stream()
         self.cuts = 0
@@ -73,6 +88,8 @@ class Orders(orders_service_pb2_grpc.OrdersServiceServicer):
 
     async def StreamOrderEvents(self, request: Any, context: Any) -> AsyncIterator[Any]:
         at, cuts = request.resume_after_sequence, self.cuts
+        if at > len(self.events.items):
+            raise OutOfRange("SEQUENCE_AHEAD")
         while cuts == self.cuts:
             found = self.events.items[at:]
             at += len(found)
@@ -80,10 +97,7 @@ class Orders(orders_service_pb2_grpc.OrdersServiceServicer):
             await self.events.wait_above(at)
 
 
-class Executions(execution_service_pb2_grpc.ExecutionServiceServicer):
-    async def StreamExecution(self, request: Any, context: Any) -> Any:
-        await context.abort(grpc.StatusCode.UNIMPLEMENTED, "not followed by risk")
-
+class Executions(Peer):
     def __init__(self) -> None:
         self.events = Stream()
 
@@ -99,10 +113,7 @@ class Executions(execution_service_pb2_grpc.ExecutionServiceServicer):
             await self.events.wait_above(at)
 
 
-class Portfolio(portfolio_service_pb2_grpc.PortfolioServiceServicer):
-    async def StreamPortfolio(self, request: Any, context: Any) -> Any:
-        await context.abort(grpc.StatusCode.UNIMPLEMENTED, "not followed by risk")
-
+class Portfolio(Peer):
     def __init__(self) -> None:
         self.adjustments = Stream()
 
@@ -115,14 +126,8 @@ class Portfolio(portfolio_service_pb2_grpc.PortfolioServiceServicer):
             await self.adjustments.wait_above(at)
 
 
-class MarketData(market_data_service_pb2_grpc.MarketDataServiceServicer):
+class MarketData(Peer):
     """One instrument, ACME at 100.00; market time runs with every heartbeat."""
-
-    async def StreamTrades(self, request: Any, context: Any) -> Any:
-        await context.abort(grpc.StatusCode.UNIMPLEMENTED, "not followed by risk")
-
-    async def StreamMarket(self, request: Any, context: Any) -> Any:
-        await context.abort(grpc.StatusCode.UNIMPLEMENTED, "not followed by risk")
 
     def __init__(self) -> None:
         self.now = NOON
@@ -215,7 +220,7 @@ class Peers:
         quantity: int,
         *,
         leaves: int | None = None,
-        side: int = side_pb2.SIDE_BUY,
+        side: side_pb2.Side.ValueType = side_pb2.SIDE_BUY,
         state: str = "NEW",
         fill: int = 0,
         price_nanos: int = 100 * NANO,
@@ -265,7 +270,7 @@ class Peers:
         )
 
 
-def terms(quantity: int, side: int = side_pb2.SIDE_BUY, price_nanos: int = 100 * NANO) -> Any:
+def terms(quantity: int, side: Any = side_pb2.SIDE_BUY, price_nanos: int = 100 * NANO) -> Any:
     return order_pb2.OrderTerms(
         symbol="ACME",
         side=side,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from tapeline.risk.v1 import risk_service_pb2
+
 from tests.integration.risk.peers import NANO, Mesh, eventually
 from tests.integration.risk.test_checks_over_grpc import exposure, reason
 
@@ -100,3 +102,29 @@ async def test_peers_that_go_away_for_a_while_are_followed_again(mesh: Mesh) -> 
     held = await exposure(stub)
     assert (held.position_nanos, held.open_buy_nanos) == (300 * NANO, 0)
     assert mesh.context.health.is_serving
+
+
+async def test_an_order_journal_behind_what_was_taken_in_is_not_followed(mesh: Mesh) -> None:
+    await mesh.start_risk()
+    await mesh.peers.order_event("ACCEPTED", "o", 600)
+    await eventually(lambda: mesh.books.orders_sequence == 1)
+    await mesh.stop_risk()
+    mesh.peers.orders.events.items.clear()
+    await mesh.start_risk(wait=False)
+    assert mesh.component is not None
+    feeds = mesh.component
+    await eventually(lambda: feeds.caught_up_with("portfolio") and feeds.caught_up_with("execution"))
+    assert not mesh.component.caught_up_with("orders")
+    assert not mesh.context.health.is_serving
+
+
+async def test_a_cancel_that_is_told_takes_from_the_message_rate(mesh: Mesh) -> None:
+    await mesh.start_risk()
+    stub = mesh.stub()
+    limits = mesh.limits(max_messages_per_second=0.5)
+    await stub.SetLimits(risk_service_pb2.SetLimitsRequest(request_id="r", limits=limits))
+    await mesh.peers.order_event("ACCEPTED", "o", 600)
+    for _ in range(3):
+        await mesh.peers.order_event("CANCEL_REQUESTED", "o", 600, state="PENDING_CANCEL")
+    await eventually(lambda: mesh.books.orders_sequence == 4)
+    assert await reason(stub, "p", 1) == "MESSAGE_RATE_ABOVE_LIMIT"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -117,7 +118,7 @@ def test_busts_and_corrections_change_the_position_once() -> None:
 # -- Replaces -----------------------------------------------------------------------------------------
 
 
-def replace_order(world: World, quantity: int, request_id: str = "r", **more: object) -> str:
+def replace_order(world: World, quantity: int, request_id: str = "r", **more: Any) -> str:
     return world.reason("o", quantity, replace_request_id=request_id, **more)
 
 
@@ -367,7 +368,7 @@ def play(world: World, history: list[tuple[str, int, int, Side]]) -> None:
                 slots[slot, side] = fresh
         if order is None:
             continue
-        told = {"price": price, "execution_id": order.execution_id}
+        told: dict[str, Any] = {"price": price, "execution_id": order.execution_id}
         if what == "confirm":
             world.event(
                 OrderEventKind.CONFIRMED, order.order_id, order.quantity, side, leaves=order.leaves, **told
@@ -382,7 +383,7 @@ def play(world: World, history: list[tuple[str, int, int, Side]]) -> None:
             world.cancel(order.order_id, order.quantity, side, **told)
             del slots[slot, side]
         elif what == "replace":
-            replacing = {"replace_request_id": f"r{number}", "price": price}
+            replacing: dict[str, Any] = {"replace_request_id": f"r{number}", "price": price}
             if not world.reason(order.order_id, order.quantity + size, side, **replacing):
                 order.quantity += size
                 order.leaves += size
