@@ -56,7 +56,7 @@ class Tuning:
 
     max_children_per_second: int = 4
     cap_margin: float = 0.02
-    shortest_window_nanos: int = 2 * MINUTE_NANOS
+    shortest_window_nanos: int = 90 * NANOS_PER_SECOND
     closing_cutoff_nanos: int = 5 * MINUTE_NANOS
     rejections_to_tell: int = 5
     impact: ImpactModel = field(default_factory=ImpactModel)

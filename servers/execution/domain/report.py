@@ -185,7 +185,7 @@ def make_report(given: ReportInput, tape: Tape) -> ExecutionReport:
         interval_end_time_nanos=end,
         eligibility_rule=given.eligibility_rule,
         peak_window_participation_rate=peak_participation(
-            given.fills, tape, start, given.participation_window_nanos, in_benchmark
+            given.fills, tape, start, given.participation_window_nanos, own_on_tape=in_benchmark
         ),
         participation_rate=share,
         duration_nanos=max(last_fill - start, 0),
@@ -202,7 +202,7 @@ def make_report(given: ReportInput, tape: Tape) -> ExecutionReport:
 
 
 def peak_participation(
-    fills: Sequence[Fill], tape: Tape, start_nanos: int, window_nanos: int, own_on_tape: bool
+    fills: Sequence[Fill], tape: Tape, start_nanos: int, window_nanos: int, *, own_on_tape: bool
 ) -> float:
     """Return the highest own share of continuous eligible volume in any window that ends at a fill.
 
