@@ -240,6 +240,7 @@ async def test_the_trace_of_the_call_or_of_the_order_is_kept(desk: Desk) -> None
     await desk.stub.SubmitOrder(pb.SubmitOrderRequest(order=new_order("two")), metadata=[called])
     assert (await desk.order("one")).traceparent == own
     assert (await desk.order("two")).traceparent[:35] == called[1][:35]
+    await desk.becomes("one", order_pb2.ORDER_STATE_NEW)
     desk.venue.fill(KEY, 100 * NANO, 50 * NANO)
     await desk.becomes("one", order_pb2.ORDER_STATE_FILLED)
 
