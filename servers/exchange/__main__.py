@@ -132,6 +132,7 @@ class ExchangeServer:
             history,
             wall,
             flow=settings.flow,
+            eligibility_rule=source.eligibility_rule(),
             reader_limit=settings.reader_limit_messages,
         )
         self._measure(venue)

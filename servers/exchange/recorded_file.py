@@ -9,7 +9,15 @@ import numpy as np
 
 from servers.model.calendar import Session
 from servers.model.market import TradeFlag
-from servers.recordings import RecordedBars, RecordedTrades, load_bars, load_profile, load_trades
+from servers.recordings import (
+    RecordedBars,
+    RecordedTrades,
+    load_bars,
+    load_profile,
+    load_trades,
+    profile_for,
+)
+from servers.recordings.table import TableFile
 from servers.recordings.trades import is_trades_file
 
 BAR_NANOS = 60_000_000_000
@@ -31,6 +39,13 @@ def load_day(
         if len(prints):
             day[symbol] = prints
     return day
+
+
+def rule_of(path: Path, profile: str = "") -> str:
+    """Return for people which prints of a file count."""
+    if not is_trades_file(path):
+        return "regular session, as prints made of recorded bars"
+    return (load_profile(profile) if profile else profile_for(TableFile(path).columns)).rule
 
 
 def prints_of_bars(bars: RecordedBars, session: Session) -> RecordedTrades:

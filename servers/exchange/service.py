@@ -56,6 +56,7 @@ class ExchangeService(exchange_service_pb2_grpc.ExchangeServiceServicer):
         wall_clock: Clock,
         *,
         flow: str,
+        eligibility_rule: str,
         reader_limit: int,
     ) -> None:
         """Answer over this venue from now on."""
@@ -63,6 +64,7 @@ class ExchangeService(exchange_service_pb2_grpc.ExchangeServiceServicer):
         self._history = history
         self._wall = wall_clock
         self._flow = flow
+        self._eligibility_rule = eligibility_rule
         self._reader_limit = reader_limit
         self._controls: dict[str, bytes] = {}
 
@@ -262,6 +264,7 @@ class ExchangeService(exchange_service_pb2_grpc.ExchangeServiceServicer):
             last_sequence=self._log.last_sequence,
             session_date=venue.session.date,
             calendar=venue.session.calendar,
+            eligibility_rule=self._eligibility_rule,
         )
 
     async def ControlSession(

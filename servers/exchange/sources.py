@@ -59,7 +59,13 @@ class SimulatedSource:
     ) -> tuple[Session, dict[str, Market]]:
         for market in markets.values():
             market.tape.start_over()
-        return self._calendars.next_session(self._calendar, session.close_time_nanos + 1), dict(markets)
+        after = session.close_time_nanos + 1
+        following = await asyncio.to_thread(self._calendars.next_session, self._calendar, after)
+        return following, dict(markets)
+
+    def eligibility_rule(self) -> str:
+        """Return for people which prints count."""
+        return "every print of the practice venue, auctions included"
 
     def history(self, symbol: str, session: Session, count: int) -> list[MinuteBar]:
         """Return minute bars of the `count` sessions before `session`: drawn, as the flow would trade."""
@@ -78,12 +84,15 @@ class SimulatedSource:
         )
 
     def _first_session(self, kept: Mapping[str, Any] | None) -> Session:
-        date = kept["session_date"] if kept else self._date
-        if not date:
+        if kept:  # without a calendar, which takes a second to load
+            return Session(**kept["session"])
+        if not self._date:
             return self._calendars.next_session(self._calendar, self._wall_nanos)
-        session = self._calendars.session_for(self._calendar, date)
+        session = self._calendars.session_for(self._calendar, self._date)
         if session is None:
-            raise InvalidInput("FIELD_INVALID", f"{self._calendar} has no session on {date}", field="date")
+            raise InvalidInput(
+                "FIELD_INVALID", f"{self._calendar} has no session on {self._date}", field="date"
+            )
         return session
 
     def _market(self, symbol: str, state: dict[str, float] | None) -> Market:
@@ -139,6 +148,12 @@ class RecordedSource:
 
         return await asyncio.to_thread(load)
 
+    def eligibility_rule(self) -> str:
+        """Return for people which of the file's prints count."""
+        from servers.exchange.recorded_file import rule_of
+
+        return rule_of(self._path, self._profile)
+
     def history(self, symbol: str, session: Session, count: int) -> list[MinuteBar]:
         """Return minute bars of up to `count` earlier sessions that the file has. Reads the file: slow."""
         bars: list[MinuteBar] = []
@@ -156,8 +171,7 @@ class RecordedSource:
         return bars
 
     def _first(self, kept: Mapping[str, Any] | None) -> tuple[Session, dict[str, Market]]:
-        date = kept["session_date"] if kept else self._date or self._dates()[0]
-        session = self._session(date)
+        session = Session(**kept["session"]) if kept else self._session(self._date or self._dates()[0])
         first_sequences = kept["first_sequences"] if kept else {}
         states = kept["markets"] if kept else {}
         return session, self._markets(session, first_sequences, states, set(first_sequences))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict
 from typing import Any, Protocol
 
 from servers.exchange.clock import VenueClock
@@ -123,7 +124,7 @@ class Venue:
         self.session, self.engine.markets = await self._source.first(kept)
         self._plan = phases_of(self.session, self._pre_open_seconds, self._closing_seconds)
         time = self._plan[0].time_nanos
-        if kept is not None and kept["session_date"] == self.session.date:
+        if kept is not None and kept["session"]["date"] == self.session.date:
             time = max(int(kept["time_nanos"]), time)
             self.clock.is_held = bool(kept["held"])
             await self._go_on(kept, time)
@@ -333,7 +334,7 @@ class Venue:
     def _state(self, time: int) -> dict[str, Any]:
         markets = self.engine.markets
         return {
-            "session_date": self.session.date,
+            "session": asdict(self.session),
             "time_nanos": time,
             "held": self.clock.is_held,
             "halted": [s for s, phase in self.engine.phases.items() if phase is MarketPhase.HALTED],

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tapeline.exchange.v1 import exchange_service_pb2
 from tapeline.trading.v1 import market_pb2
 
 from servers.calendars import Calendars
@@ -56,6 +57,8 @@ async def test_the_file_goes_out_print_by_print_and_orders_take_part(
     async with start(**{**settings, "date": "2013-10-07"}) as client:
         background(client.follow_reports())
         background(client.follow_market(resume_after_sequence={"AAA": 0}))
+        session = await client.stub.GetSession(exchange_service_pb2.GetSessionRequest())
+        assert (session.flow, session.eligibility_rule.split(";")[0]) == ("recorded", "regular session")
         await client.submit("AAA", shares=1_000)
         await client.submit("AAA", side=2, shares=300, order_type=3)
         await client.control(1)

@@ -173,7 +173,7 @@ async def test_a_replacement_through_the_market_trades(desk: Desk) -> None:
     bid, ask = desk.touch()
     working = await desk.submit(limit(Side.BUY, bid - 10 * CENT, 100))
     await desk.engine.replace(("A", working.client_order_id), "r1", 100 * NANO, ask + 5 * CENT, 0)
-    assert [report.kind for report in desk.log.reports[1:]][0] is ReportKind.REPLACED
+    assert next(report.kind for report in desk.log.reports[1:]) is ReportKind.REPLACED
     assert desk.log.reports[-1].kind is ReportKind.FILL
     filled = await desk.engine.replace(("A", working.client_order_id), "r2", 100 * NANO, 0, 0)
     assert filled.kind is ReportKind.REPLACE_REJECTED
