@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from exchange_client import Client, eventually
 
 ROOT = Path(__file__).resolve().parents[3]
-KILLS = 4
+KILLS = 3
 
 
 def free_port() -> int:
