@@ -69,6 +69,7 @@ class VenueSession:
     """The venue's clock and phases when it was asked.
 
     `own_fills_on_tape` says whether participants' fills print there: on simulated flow, not on recorded.
+    `eligibility_rule` says for people which prints are eligible.
     """
 
     time: MarketTime
@@ -76,6 +77,7 @@ class VenueSession:
     session_date: str
     calendar: str
     own_fills_on_tape: bool | None = None
+    eligibility_rule: str = ""
 
 
 VenueEvent = Prints | BestQuote | TradingStatus | MarketTime

@@ -68,6 +68,10 @@ class MarketDataEngine:
         """Return the venue's clock, 0 before the venue was heard."""
         return self._market.time.event_time_nanos
 
+    def eligibility_rule(self) -> str:
+        """Return the feed's rule of which prints count, for people; empty before the venue was heard."""
+        return self._market.eligibility_rule
+
     def own_fills_on_tape(self) -> bool | None:
         """Return whether participants' fills print on the tape; None before the venue was heard."""
         return self._market.own_fills_on_tape

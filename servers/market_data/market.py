@@ -39,6 +39,7 @@ class Market:
         self._trades: set[Signal] = set()
         self.has_met_venue = False
         self.own_fills_on_tape: bool | None = None
+        self.eligibility_rule = ""
         self.print_count = 0
         self.unknown_count = 0
 
@@ -130,6 +131,7 @@ class Market:
         """Take phases and clock from a venue that was just connected, in place of what was known."""
         self.has_met_venue = True
         self.own_fills_on_tape = session.own_fills_on_tape
+        self.eligibility_rule = session.eligibility_rule
         self._statuses.clear()  # a venue that restarted may count its statuses anew
         for status in session.statuses:
             self.apply(status)

@@ -108,6 +108,7 @@ class MarketDataService(market_data_service_pb2_grpc.MarketDataServiceServicer):
             vwap,
             without_auctions=request.exclude_auctions,
             own_fills_on_tape=self._engine.own_fills_on_tape(),
+            eligibility_rule=self._engine.eligibility_rule(),
         )
 
     async def GetSession(self, request: pb.GetSessionRequest, context: Call) -> pb.GetSessionResponse:

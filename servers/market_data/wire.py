@@ -93,6 +93,7 @@ def venue_session_from_wire(message: exchange_pb.GetSessionResponse) -> VenueSes
         message.session_date,
         message.calendar,
         message.flow != RECORDED_FLOW if message.flow else None,
+        message.eligibility_rule,
     )
 
 
@@ -184,8 +185,10 @@ def bar_to_wire(symbol: str, bar: Bar) -> bar_pb2.Bar:
     )
 
 
-def vwap_to_wire(vwap: Vwap, *, without_auctions: bool, own_fills_on_tape: bool | None) -> pb.GetVwapResponse:
-    rule = ELIGIBILITY_RULE + ("; auction prints left out" if without_auctions else "")
+def vwap_to_wire(
+    vwap: Vwap, *, without_auctions: bool, own_fills_on_tape: bool | None, eligibility_rule: str = ""
+) -> pb.GetVwapResponse:
+    rule = (eligibility_rule or ELIGIBILITY_RULE) + ("; auction prints left out" if without_auctions else "")
     if not vwap.quantity_nanos:
         return pb.GetVwapResponse(
             vwap=float("nan"), eligibility_rule=rule, own_fills_on_tape=own_fills_on_tape
