@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import grpc
 from tapeline.marketdata.v1 import market_data_service_pb2 as md
@@ -46,29 +47,29 @@ class MarketData(market_data_service_pb2_grpc.MarketDataServiceServicer):
     def __init__(self, venue: PracticeVenue) -> None:
         self.venue = venue
 
-    async def ListInstruments(self, request, context):
+    async def ListInstruments(self, request: Any, context: Any) -> Any:
         known = [symbol for symbol in request.symbols if symbol == self.venue.symbol]
         if not known:
             await context.abort(*to_status(NotFound("SYMBOL_UNKNOWN")))
         return md.ListInstrumentsResponse(instruments=[instrument_to_wire(practice_instrument())])
 
-    async def GetQuote(self, request, context):
+    async def GetQuote(self, request: Any, context: Any) -> Any:
         return md.GetQuoteResponse(
             quote=quote_to_wire(self.venue.quote), event_time_nanos=self.venue.now_nanos
         )
 
-    async def GetSession(self, request, context):
+    async def GetSession(self, request: Any, context: Any) -> Any:
         return md.GetSessionResponse(open_time_nanos=OPEN_NANOS, close_time_nanos=self.venue.close_nanos)
 
-    async def GetVolumeCurve(self, request, context):
+    async def GetVolumeCurve(self, request: Any, context: Any) -> Any:
         return md.GetVolumeCurveResponse(
             shares=[1 / 78] * 78, bin_nanos=300 * 10**9, sessions=5, median_daily_volume=2e7
         )
 
-    async def GetVwap(self, request, context):
+    async def GetVwap(self, request: Any, context: Any) -> Any:
         return md.GetVwapResponse(eligibility_rule="all prints", own_fills_on_tape=True)
 
-    async def ListTrades(self, request, context):
+    async def ListTrades(self, request: Any, context: Any) -> Any:
         pages = [prints for prints in self.venue.prints if prints.times[-1] >= request.start_time_nanos]
         first = int(request.page_token or 0)
         more = first + 20 < len(pages)
@@ -77,7 +78,7 @@ class MarketData(market_data_service_pb2_grpc.MarketDataServiceServicer):
             next_page_token=str(first + 20) if more else "",
         )
 
-    async def StreamMarket(self, requests, context):
+    async def StreamMarket(self, requests: Any, context: Any) -> Any:
         feed = PracticeFeed(self.venue)
 
         async def read() -> None:
@@ -110,19 +111,19 @@ class Orders(orders_service_pb2_grpc.OrdersServiceServicer):
         self.venue = venue
         self.traceparents: list[str] = []
 
-    async def SubmitOrders(self, request, context):
+    async def SubmitOrders(self, request: Any, context: Any) -> Any:
         for order in request.orders:
             child = Child(order.client_order_id, terms_from_wire(order.terms), 0)
             self.traceparents.append(order.traceparent)
             self.venue.submit(order.account, order.execution_id, child)
         return orders_service_pb2.SubmitOrdersResponse()
 
-    async def CancelOrder(self, request, context):
+    async def CancelOrder(self, request: Any, context: Any) -> Any:
         if not self.venue.cancel(request.client_order_id):
             await context.abort(*to_status(FailedPrecondition("ORDER_FINAL")))
         return orders_service_pb2.CancelOrderResponse()
 
-    async def StreamOrderEvents(self, request, context):
+    async def StreamOrderEvents(self, request: Any, context: Any) -> Any:
         reached = request.resume_after_sequence
         while True:
             self.venue.facts_changed.clear()
@@ -155,13 +156,13 @@ class Risk(risk_service_pb2_grpc.RiskServiceServicer):
         self.rejection: Rejection | None = None
         self.switches: asyncio.Queue[risk_service_pb2.KillSwitch] = asyncio.Queue()
 
-    async def CheckExecution(self, request, context):
+    async def CheckExecution(self, request: Any, context: Any) -> Any:
         verdict = risk_service_pb2.Verdict(is_approved=self.rejection is None)
         if self.rejection is not None:
             verdict.rejection.CopyFrom(rejection_to_wire(self.rejection))
         return risk_service_pb2.CheckExecutionResponse(verdict=verdict)
 
-    async def StreamRiskState(self, request, context):
+    async def StreamRiskState(self, request: Any, context: Any) -> Any:
         yield risk_service_pb2.StreamRiskStateResponse(is_snapshot=True)
         while True:
             switch = await self.switches.get()
@@ -171,8 +172,10 @@ class Risk(risk_service_pb2_grpc.RiskServiceServicer):
 async def serve(venue: PracticeVenue) -> tuple[grpc.aio.Server, dict[str, str], Orders, Risk]:
     """Serve all three on one port of loopback; return the server, peer addresses, orders and risk."""
     server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
-    orders, risk = Orders(venue), Risk()
-    market_data_service_pb2_grpc.add_MarketDataServiceServicer_to_server(MarketData(venue), server)
+    # They serve what execution calls; the rest stays unimplemented.
+    orders, risk = Orders(venue), Risk()  # type: ignore[abstract]
+    market_data = MarketData(venue)  # type: ignore[abstract]  # likewise
+    market_data_service_pb2_grpc.add_MarketDataServiceServicer_to_server(market_data, server)
     orders_service_pb2_grpc.add_OrdersServiceServicer_to_server(orders, server)
     risk_service_pb2_grpc.add_RiskServiceServicer_to_server(risk, server)
     port = server.add_insecure_port("127.0.0.1:0")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
+from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -21,10 +22,7 @@ from servers.model.nanos import NANO
 from servers.model.order import Rejection
 from servers.runtime.server import make_context, start_server
 from servers.runtime.status import reason_of
-
-_spec = importlib.util.spec_from_file_location("execution_peers", Path(__file__).with_name("peers.py"))
-peers = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(peers)
+from tests.integration.execution.peers import serve
 
 
 class Mesh:
@@ -33,7 +31,7 @@ class Mesh:
         self.venue = PracticeVenue(lambda now: Step(), step_nanos=2 * NANO)
 
     async def begin(self) -> None:
-        self.peers, self.addresses, self.orders, self.risk = await peers.serve(self.venue)
+        self.peers, self.addresses, self.orders, self.risk = await serve(self.venue)
         await self.start_execution()
 
     async def start_execution(self) -> None:
@@ -46,14 +44,14 @@ class Mesh:
         self.stub = ExecutionServiceStub(self.channel)
 
     async def stop_execution(self) -> None:
-        await self.channel.close()
+        await self.channel.close(None)
         await self.server.stop()
 
     async def end(self) -> None:
         await self.stop_execution()
         await self.peers.stop(None)
 
-    async def start(self, quantity: int = 5_000, request_id: str = "r1", **asked: object):
+    async def start(self, quantity: int = 5_000, request_id: str = "r1", **asked: object) -> Any:
         parameters = execution_pb2.ExecutionParameters(
             account="demo", symbol="ACME", side=side_pb2.SIDE_BUY, quantity_nanos=quantity * NANO,
             algorithm=execution_pb2.ALGORITHM_STATIC_VWAP, horizon_nanos=300 * NANO,
@@ -79,14 +77,14 @@ class Mesh:
 
 
 @pytest.fixture
-async def mesh(tmp_path):
+async def mesh(tmp_path: Any) -> AsyncIterator[Mesh]:
     mesh = Mesh(tmp_path)
     await mesh.begin()
     yield mesh
     await mesh.end()
 
 
-async def test_a_parent_goes_from_command_to_report_across_a_restart_of_the_server(mesh):
+async def test_a_parent_goes_from_command_to_report_across_a_restart_of_the_server(mesh: Any) -> None:
     execution = await mesh.start()
     assert execution.state == execution_pb2.EXECUTION_STATE_PENDING
     assert execution.parameters.max_participation_rate == 0.1
@@ -117,7 +115,7 @@ async def test_a_parent_goes_from_command_to_report_across_a_restart_of_the_serv
     assert filled == 5_000 * NANO
 
 
-async def test_events_come_by_page_and_by_stream_with_the_same_sequences(mesh):
+async def test_events_come_by_page_and_by_stream_with_the_same_sequences(mesh: Any) -> None:
     execution = await mesh.start(500)
     await mesh.run(60 + 310)
     listed, token = [], ""
@@ -143,7 +141,7 @@ async def test_events_come_by_page_and_by_stream_with_the_same_sequences(mesh):
     assert [event.sequence for event in streamed] == [event.sequence for event in listed[1:]]
 
 
-async def test_pause_resume_cancel_and_list_over_the_wire(mesh):
+async def test_pause_resume_cancel_and_list_over_the_wire(mesh: Any) -> None:
     execution = await mesh.start()
     other = await mesh.start(100, "r2")
     await mesh.run(60 + 20)
@@ -167,7 +165,7 @@ async def test_pause_resume_cancel_and_list_over_the_wire(mesh):
     }  # fmt: skip
 
 
-async def test_the_kill_switch_of_risk_stops_a_parent(mesh):
+async def test_the_kill_switch_of_risk_stops_a_parent(mesh: Any) -> None:
     execution = await mesh.start()
     await mesh.run(60 + 20)
     mesh.risk.switches.put_nowait(risk_service_pb2.KillSwitch(account="demo", is_on=True, reason="test"))
@@ -179,7 +177,7 @@ async def test_the_kill_switch_of_risk_stops_a_parent(mesh):
     assert last.report.residual_reason == "KILL_SWITCH"
 
 
-async def test_a_broken_limit_is_answered_as_a_rejected_execution(mesh):
+async def test_a_broken_limit_is_answered_as_a_rejected_execution(mesh: Any) -> None:
     mesh.risk.rejection = Rejection("GROSS_EXPOSURE_ABOVE_LIMIT", "too much", "max_gross_exposure", "2", "1")
     execution = await mesh.start()
     assert execution.state == execution_pb2.EXECUTION_STATE_REJECTED
@@ -211,14 +209,14 @@ async def test_a_broken_limit_is_answered_as_a_rejected_execution(mesh):
     ],
 )
 async def test_a_request_that_can_never_succeed_is_refused_with_its_reason(
-    mesh, method, request_message, reason
-):
+    mesh: Any, method: Any, request_message: Any, reason: Any
+) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as refusal:
         await getattr(mesh.stub, method)(request_message)
     assert reason_of(refusal.value) == reason
 
 
-async def test_non_finite_and_unknown_values_are_refused(mesh):
+async def test_non_finite_and_unknown_values_are_refused(mesh: Any) -> None:
     for field, value, reason in (
         ("max_market_impact", float("nan"), "VALUE_OUT_OF_RANGE"),
         ("max_participation_rate", float("inf"), "VALUE_OUT_OF_RANGE"),

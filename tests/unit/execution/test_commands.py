@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -17,15 +18,15 @@ from servers.model.order import Rejection, Side
 
 
 def parent(quantity: int, **asked: object) -> Parameters:
-    given = {"algorithm": Algorithm.TWAP, "horizon_nanos": 600 * NANO, **asked}
+    given: dict[str, Any] = {"algorithm": Algorithm.TWAP, "horizon_nanos": 600 * NANO, **asked}
     return Parameters("demo", "ACME", Side.BUY, quantity * NANO, **given)
 
 
-async def events_of(world, kind):
+async def events_of(world: Any, kind: Any) -> Any:
     return [event async for event in world.durable.replay() if event.kind is kind]
 
 
-async def test_a_repeat_of_a_request_gets_the_first_answer_and_starts_nothing(make_world):
+async def test_a_repeat_of_a_request_gets_the_first_answer_and_starts_nothing(make_world: Any) -> None:
     world = await make_world()
     first = await world.engine.start("r1", parent(1_000), "")
     await world.run(70)
@@ -35,14 +36,14 @@ async def test_a_repeat_of_a_request_gets_the_first_answer_and_starts_nothing(ma
     assert len(world.risk.checked) == 1
 
 
-async def test_two_requests_with_one_id_at_once_start_one_parent(make_world):
+async def test_two_requests_with_one_id_at_once_start_one_parent(make_world: Any) -> None:
     world = await make_world()
     views = await asyncio.gather(*(world.engine.start("r1", parent(1_000), "") for _ in range(3)))
     assert len({view.execution_id for view in views}) == 1
     assert len(world.risk.checked) == 1
 
 
-async def test_a_request_id_with_other_content_is_refused(make_world):
+async def test_a_request_id_with_other_content_is_refused(make_world: Any) -> None:
     world = await make_world()
     await world.engine.start("r1", parent(1_000), "")
     with pytest.raises(AlreadyExists) as refusal:
@@ -50,7 +51,7 @@ async def test_a_request_id_with_other_content_is_refused(make_world):
     assert refusal.value.reason == "REQUEST_ID_REUSED"
 
 
-async def test_a_broken_limit_is_a_rejected_execution_and_not_an_error(make_world):
+async def test_a_broken_limit_is_a_rejected_execution_and_not_an_error(make_world: Any) -> None:
     world = await make_world()
     world.risk.rejection = Rejection("POSITION_ABOVE_LIMIT", "too much", "max_position", "9", "5")
     view = await world.engine.start("r1", parent(1_000), "")
@@ -61,7 +62,7 @@ async def test_a_broken_limit_is_a_rejected_execution_and_not_an_error(make_worl
         await world.engine.cancel("c", view.execution_id)
 
 
-async def test_risk_out_of_reach_starts_nothing_and_the_same_request_may_come_again(make_world):
+async def test_risk_out_of_reach_starts_nothing_and_the_same_request_may_come_again(make_world: Any) -> None:
     world = await make_world()
     world.risk.is_away = True
     with pytest.raises(Unavailable):
@@ -72,7 +73,7 @@ async def test_risk_out_of_reach_starts_nothing_and_the_same_request_may_come_ag
     assert view.state is ExecutionState.PENDING
 
 
-async def test_a_pause_cancels_children_and_a_resume_goes_on_without_a_burst(make_world):
+async def test_a_pause_cancels_children_and_a_resume_goes_on_without_a_burst(make_world: Any) -> None:
     world = await make_world()
     execution_id = await world.start(parent(10_000))
     await world.run(60 + 100)
@@ -94,7 +95,7 @@ async def test_a_pause_cancels_children_and_a_resume_goes_on_without_a_burst(mak
     assert world.state(execution_id) is ExecutionState.FILLED
 
 
-async def test_a_cancel_ends_the_parent_with_a_report(make_world):
+async def test_a_cancel_ends_the_parent_with_a_report(make_world: Any) -> None:
     world = await make_world()
     execution_id = await world.start(parent(10_000))
     await world.run(60 + 100)
@@ -112,7 +113,7 @@ async def test_a_cancel_ends_the_parent_with_a_report(make_world):
     assert refusal.value.reason == "EXECUTION_FINAL"
 
 
-async def test_what_is_not_possible_in_a_state_is_refused(make_world):
+async def test_what_is_not_possible_in_a_state_is_refused(make_world: Any) -> None:
     world = await make_world()
     execution_id = await world.start(parent(10_000))
     with pytest.raises(FailedPrecondition) as refusal:
@@ -122,7 +123,7 @@ async def test_what_is_not_possible_in_a_state_is_refused(make_world):
         await world.engine.cancel("c", "nobody")
 
 
-async def test_a_kill_switch_stops_the_parents_of_its_account_alone(make_world):
+async def test_a_kill_switch_stops_the_parents_of_its_account_alone(make_world: Any) -> None:
     world = await make_world()
     mine = await world.start(parent(10_000), "r1")
     other = Parameters("other", "ACME", Side.BUY, 1_000 * NANO, Algorithm.TWAP, horizon_nanos=600 * NANO)
@@ -138,7 +139,7 @@ async def test_a_kill_switch_stops_the_parents_of_its_account_alone(make_world):
     assert refusal.value.reason == "KILL_SWITCH_ON"
 
 
-async def test_a_halt_cancels_children_freezes_the_schedule_and_ends_without_a_burst(make_world):
+async def test_a_halt_cancels_children_freezes_the_schedule_and_ends_without_a_burst(make_world: Any) -> None:
     def halted_for_two_minutes(now: int) -> Step:
         since_open = (now - OPEN_NANOS) / NANO
         return Step(phase=MarketPhase.HALTED if 100 <= since_open < 220 else MarketPhase.CONTINUOUS)
@@ -159,7 +160,7 @@ async def test_a_halt_cancels_children_freezes_the_schedule_and_ends_without_a_b
     assert world.state(execution_id) is ExecutionState.FILLED
 
 
-async def test_a_silent_feed_brings_no_crossing_child(make_world):
+async def test_a_silent_feed_brings_no_crossing_child(make_world: Any) -> None:
     world = await make_world(own_on_tape=False)
     execution_id = await world.start(parent(10_000))
     await world.run(60 + 100)
@@ -173,7 +174,7 @@ async def test_a_silent_feed_brings_no_crossing_child(make_world):
     assert not any(child.is_immediate for child in later)
 
 
-async def test_children_that_are_refused_in_a_row_make_the_parent_wait_and_say_so(make_world):
+async def test_children_that_are_refused_in_a_row_make_the_parent_wait_and_say_so(make_world: Any) -> None:
     world = await make_world()
     execution_id = await world.start(parent(10_000))
     await world.run(60)
@@ -189,7 +190,7 @@ async def test_children_that_are_refused_in_a_row_make_the_parent_wait_and_say_s
     assert world.state(execution_id) is ExecutionState.FILLED
 
 
-async def test_a_deviation_makes_the_parent_passive_then_pauses_it_and_asks(make_world):
+async def test_a_deviation_makes_the_parent_passive_then_pauses_it_and_asks(make_world: Any) -> None:
     def runs_away(now: int) -> Step:
         since_open = max((now - OPEN_NANOS) / NANO, 0)
         return Step(
@@ -208,21 +209,21 @@ async def test_a_deviation_makes_the_parent_passive_then_pauses_it_and_asks(make
     assert world.state(execution_id) is ExecutionState.RUNNING
 
 
-async def test_a_busted_fill_is_taken_back_and_done_again(make_world):
+async def test_a_busted_fill_is_taken_back_and_done_again(make_world: Any) -> None:
     world = await make_world()
     execution_id = await world.start(parent(10_000))
     await world.run(60 + 595)
     record = world.book.parents[execution_id]
-    assert record.state is ExecutionState.FILLED
+    assert world.state(execution_id) is ExecutionState.FILLED
     fill = next(iter(record.fills.values()))
     world.venue.bust(fill)
-    await world.until(lambda: record.state is ExecutionState.RUNNING)
+    await world.until(lambda: world.state(execution_id) is ExecutionState.RUNNING)
     assert record.filled_quantity_nanos == 10_000 * NANO - fill.quantity_nanos
     await world.run(12)
     assert record.report.residual_quantity_nanos + record.filled_quantity_nanos == 10_000 * NANO
 
 
-async def test_missing_prints_are_filled_in_from_the_tape(make_world):
+async def test_missing_prints_are_filled_in_from_the_tape(make_world: Any) -> None:
     world = await make_world()
     execution_id = await world.start(parent(5_000))
     await world.run(60 + 100)

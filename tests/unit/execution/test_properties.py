@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from hypothesis import Phase, given, settings
@@ -67,12 +68,11 @@ class Market:
     def trade(self, shares: int) -> None:
         if not shares:
             return
-        prints = Prints(
-            SYMBOL,
-            self.sequence,
-            *(np.array([value], dtype=np.int64) for value in (self.now, 30 * NANO, shares * NANO)),
-            np.array([TradeFlag.ELIGIBLE], dtype=np.int64),
+        times, prices, sizes, flags = (
+            np.array([value], dtype=np.int64)
+            for value in (self.now, 30 * NANO, shares * NANO, TradeFlag.ELIGIBLE)
         )
+        prints = Prints(SYMBOL, self.sequence, times, prices, sizes, flags)
         self.sequence += 1
         self.working.on_prints(self.tape.add(prints), self.tape)
         tick = NANO // 100
@@ -136,7 +136,9 @@ class Market:
 
 @settings(max_examples=30, deadline=None, phases=(Phase.explicit, Phase.reuse, Phase.generate))
 @given(moments, st.sampled_from([500, 5_000, 100_000]))
-def test_the_cap_the_quantity_and_the_rate_of_children_hold_through_gaps_halts_and_restarts(steps, quantity):
+def test_the_cap_the_quantity_and_the_rate_of_children_hold_through_gaps_halts_and_restarts(
+    steps: Any, quantity: Any
+) -> None:
     market = Market(quantity)
     ends = market.parent.parameters.end_time_nanos
     slice_nanos = market.parent.parameters.slice_nanos

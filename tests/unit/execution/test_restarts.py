@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from servers.execution.adapters.memory import OPEN_NANOS
@@ -13,15 +15,15 @@ from servers.model.order import Side
 
 
 def parent(quantity: int, **asked: object) -> Parameters:
-    given = {"algorithm": Algorithm.TWAP, "horizon_nanos": 600 * NANO, **asked}
+    given: dict[str, Any] = {"algorithm": Algorithm.TWAP, "horizon_nanos": 600 * NANO, **asked}
     return Parameters("demo", "ACME", Side.BUY, quantity * NANO, **given)
 
 
-def booked_by_venue(world) -> int:
+def booked_by_venue(world: Any) -> int:
     return sum(fact.fill.quantity_nanos for fact in world.venue.facts if fact.fill is not None)
 
 
-async def test_a_parent_goes_on_after_restarts_and_fills_exactly_its_quantity(make_world):
+async def test_a_parent_goes_on_after_restarts_and_fills_exactly_its_quantity(make_world: Any) -> None:
     world = await make_world()
     execution_id = await world.start(parent(20_000))
     await world.run(60)
@@ -36,7 +38,7 @@ async def test_a_parent_goes_on_after_restarts_and_fills_exactly_its_quantity(ma
     assert [event.reason for event in replans] == ["RESTARTED"] * 5
 
 
-async def test_the_interval_vwap_after_a_restart_counts_every_print_since_arrival(make_world):
+async def test_the_interval_vwap_after_a_restart_counts_every_print_since_arrival(make_world: Any) -> None:
     world = await make_world()
     execution_id = await world.start(parent(5_000))
     await world.run(60 + 200)
@@ -58,7 +60,9 @@ async def test_the_interval_vwap_after_a_restart_counts_every_print_since_arriva
 
 
 @pytest.mark.parametrize("is_after", [False, True])
-async def test_a_submission_with_an_unknown_outcome_is_repeated_until_it_is_known(make_world, is_after):
+async def test_a_submission_with_an_unknown_outcome_is_repeated_until_it_is_known(
+    make_world: Any, is_after: Any
+) -> None:
     world = await make_world()
     execution_id = await world.start(parent(10_000))
     await world.run(60 + 50)
@@ -71,7 +75,7 @@ async def test_a_submission_with_an_unknown_outcome_is_repeated_until_it_is_know
     assert booked_by_venue(world) == 10_000 * NANO
 
 
-async def test_a_child_that_was_journalled_and_never_sent_is_sent_after_the_restart(make_world):
+async def test_a_child_that_was_journalled_and_never_sent_is_sent_after_the_restart(make_world: Any) -> None:
     world = await make_world()
     execution_id = await world.start(parent(10_000))
     await world.run(60 + 50)
@@ -91,7 +95,7 @@ async def test_a_child_that_was_journalled_and_never_sent_is_sent_after_the_rest
     assert done.report.residual_quantity_nanos + booked_by_venue(world) == 10_000 * NANO
 
 
-async def test_a_pause_and_a_finished_parent_survive_a_restart(make_world):
+async def test_a_pause_and_a_finished_parent_survive_a_restart(make_world: Any) -> None:
     world = await make_world()
     paused = await world.start(parent(10_000), "r1")
     await world.run(60 + 100)
@@ -108,7 +112,7 @@ async def test_a_pause_and_a_finished_parent_survive_a_restart(make_world):
     assert world.book.unjoined == []
 
 
-async def test_a_parent_waits_for_market_data_that_is_away_at_the_restart(make_world):
+async def test_a_parent_waits_for_market_data_that_is_away_at_the_restart(make_world: Any) -> None:
     world = await make_world()
     execution_id = await world.start(parent(10_000))
     await world.run(60 + 100)
@@ -122,7 +126,7 @@ async def test_a_parent_waits_for_market_data_that_is_away_at_the_restart(make_w
     assert world.state(execution_id) is ExecutionState.FILLED
 
 
-async def test_replaying_the_journal_gives_the_live_state(make_world):
+async def test_replaying_the_journal_gives_the_live_state(make_world: Any) -> None:
     world = await make_world()
     execution_id = await world.start(parent(20_000))
     await world.run(60 + 605)

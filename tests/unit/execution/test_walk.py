@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from servers.execution.adapters.memory import OPEN_NANOS, Step
@@ -14,11 +16,13 @@ from servers.model.order import Liquidity, OrderType, Side
 
 
 def parent(quantity: int, side: Side = Side.BUY, **asked: object) -> Parameters:
-    given = {"algorithm": Algorithm.TWAP, "horizon_nanos": 600 * NANO, **asked}
+    given: dict[str, Any] = {"algorithm": Algorithm.TWAP, "horizon_nanos": 600 * NANO, **asked}
     return Parameters("demo", "ACME", side, quantity * NANO, **given)
 
 
-async def test_a_twap_started_before_the_open_fills_and_is_reported_at_the_end_of_its_horizon(make_world):
+async def test_a_twap_started_before_the_open_fills_and_is_reported_at_the_end_of_its_horizon(
+    make_world: Any,
+) -> None:
     world = await make_world()
     execution_id = await world.start(parent(20_000))
     assert world.state(execution_id) is ExecutionState.PENDING
@@ -41,7 +45,7 @@ async def test_a_twap_started_before_the_open_fills_and_is_reported_at_the_end_o
     assert not world.book.tapes
 
 
-async def test_a_static_vwap_follows_the_curve_of_its_symbol(make_world):
+async def test_a_static_vwap_follows_the_curve_of_its_symbol(make_world: Any) -> None:
     bins = 78
     front_loaded = [3.0] + [1.0] * (bins - 1)
     curve = VolumeCurve([share / sum(front_loaded) for share in front_loaded], 300 * NANO, 60, 1e6)
@@ -55,7 +59,7 @@ async def test_a_static_vwap_follows_the_curve_of_its_symbol(make_world):
     assert world.state(execution_id) is ExecutionState.FILLED
 
 
-async def test_a_vwap_without_history_takes_a_typical_curve_and_says_so(make_world):
+async def test_a_vwap_without_history_takes_a_typical_curve_and_says_so(make_world: Any) -> None:
     world = await make_world()
     execution_id = await world.start(parent(5_000, algorithm=Algorithm.STATIC_VWAP))
     await world.run(60 + 605)
@@ -64,7 +68,7 @@ async def test_a_vwap_without_history_takes_a_typical_curve_and_says_so(make_wor
     assert "no volume history" in report.fallback
 
 
-async def test_a_parent_too_large_for_its_cap_stops_at_the_cap_and_says_why(make_world):
+async def test_a_parent_too_large_for_its_cap_stops_at_the_cap_and_says_why(make_world: Any) -> None:
     world = await make_world()
     execution_id = await world.start(parent(200_000))
     await world.run(60 + 610)
@@ -77,7 +81,7 @@ async def test_a_parent_too_large_for_its_cap_stops_at_the_cap_and_says_why(make
     assert report.residual_quantity_nanos + done.filled_quantity_nanos == 200_000 * NANO
 
 
-async def test_a_limit_price_that_the_market_has_left_keeps_a_residual(make_world):
+async def test_a_limit_price_that_the_market_has_left_keeps_a_residual(make_world: Any) -> None:
     world = await make_world(lambda now: Step(mid_ticks=3_010))
     execution_id = await world.start(parent(10_000, limit_price_nanos=30 * NANO))
     await world.run(60 + 610)
@@ -90,7 +94,7 @@ async def test_a_limit_price_that_the_market_has_left_keeps_a_residual(make_worl
     )
 
 
-async def test_a_sell_earns_the_spread_when_it_rests_and_pays_when_it_crosses(make_world):
+async def test_a_sell_earns_the_spread_when_it_rests_and_pays_when_it_crosses(make_world: Any) -> None:
     world = await make_world(own_on_tape=False)
     execution_id = await world.start(parent(20_000, Side.SELL))
     await world.run(60 + 605)
@@ -101,7 +105,7 @@ async def test_a_sell_earns_the_spread_when_it_rests_and_pays_when_it_crosses(ma
     assert report.interval_vwap_other > 0
 
 
-async def test_a_horizon_past_the_close_is_clipped_and_the_report_says_so(make_world):
+async def test_a_horizon_past_the_close_is_clipped_and_the_report_says_so(make_world: Any) -> None:
     world = await make_world(step_nanos=60 * NANO)
     execution_id = await world.start(
         parent(1_000, horizon_nanos=0, start_time_nanos=OPEN_NANOS + 6 * 3600 * NANO)
@@ -114,7 +118,7 @@ async def test_a_horizon_past_the_close_is_clipped_and_the_report_says_so(make_w
     assert report.benchmark("close").price == pytest.approx(30.01)
 
 
-async def test_a_residual_goes_into_the_closing_auction_when_asked(make_world):
+async def test_a_residual_goes_into_the_closing_auction_when_asked(make_world: Any) -> None:
     def thin(now: int) -> Step:
         return Step(volume=10, depth=1)
 
@@ -139,7 +143,7 @@ async def test_a_residual_goes_into_the_closing_auction_when_asked(make_world):
     assert done.report.auction_quantity_nanos > 9_000 * NANO
 
 
-async def test_a_clean_up_may_exceed_the_cap_up_to_its_own(make_world):
+async def test_a_clean_up_may_exceed_the_cap_up_to_its_own(make_world: Any) -> None:
     world = await make_world()
     execution_id = await world.start(
         parent(90_000, completion_rule=CompletionRule.CLEAN_UP, clean_up_participation_rate=0.5)
@@ -149,7 +153,7 @@ async def test_a_clean_up_may_exceed_the_cap_up_to_its_own(make_world):
     assert 0.1 < report.peak_window_participation_rate < 0.5
 
 
-async def test_the_opening_auction_gets_the_first_slice_when_asked(make_world):
+async def test_the_opening_auction_gets_the_first_slice_when_asked(make_world: Any) -> None:
     world = await make_world()
     world.venue.quote = type(world.venue.quote)("ACME", last_price_nanos=30 * NANO)
     execution_id = await world.start(parent(12_000, join_opening_auction=True))
@@ -160,7 +164,7 @@ async def test_the_opening_auction_gets_the_first_slice_when_asked(make_world):
     assert world.state(execution_id) is ExecutionState.FILLED
 
 
-async def test_a_parent_that_never_could_trade_ends_with_all_of_it_left(make_world):
+async def test_a_parent_that_never_could_trade_ends_with_all_of_it_left(make_world: Any) -> None:
     from servers.model.market import MarketPhase
 
     world = await make_world(lambda now: Step(phase=MarketPhase.HALTED))
@@ -185,7 +189,9 @@ async def test_a_parent_that_never_could_trade_ends_with_all_of_it_left(make_wor
         ({"slice_nanos": 3}, "slice_nanos"),
     ],
 )
-async def test_a_request_outside_its_ranges_is_refused_and_leaves_nothing(make_world, asked, field):
+async def test_a_request_outside_its_ranges_is_refused_and_leaves_nothing(
+    make_world: Any, asked: Any, field: Any
+) -> None:
     world = await make_world()
     fields = {"algorithm": Algorithm.TWAP, "horizon_nanos": 600 * NANO, "quantity_nanos": 100 * NANO, **asked}
     with pytest.raises(InvalidInput) as refusal:
@@ -195,7 +201,7 @@ async def test_a_request_outside_its_ranges_is_refused_and_leaves_nothing(make_w
     assert world.journal.last_sequence == 0
 
 
-async def test_a_start_after_the_close_is_refused(make_world):
+async def test_a_start_after_the_close_is_refused(make_world: Any) -> None:
     world = await make_world()
     with pytest.raises(InvalidInput) as refusal:
         await world.start(parent(100, start_time_nanos=world.venue.close_nanos))
