@@ -12,7 +12,6 @@ from typing import Annotated, Any
 
 import grpc
 import typer
-from rich.console import Console
 
 from servers.local import up as up_command
 from servers.local.client import MeshClient
@@ -23,7 +22,7 @@ from servers.local.parent_order import ParentOrder
 from servers.local.receiver.__main__ import TRACES_FILE
 from servers.local.receiver.store import SpanStore
 from servers.local.report_file import write_report
-from servers.local.screen import report_panel, state_name
+from servers.local.screen import report_panel, state_name, terminal
 from servers.local.status import show_status
 from servers.local.switches import cancel_execution, set_kill_switch
 from servers.local.traces import render_trace
@@ -114,7 +113,7 @@ def up(
         raise typer.BadParameter("--exit and --json go with --demo")
     if demo and recorded:
         raise typer.BadParameter("--demo trades the simulated market; leave --recorded out")
-    sys.exit(_run(up_command.bring_up(options, Console())))
+    sys.exit(_run(up_command.bring_up(options, terminal())))
 
 
 @app.command()
@@ -150,7 +149,7 @@ def execute(
 
 
 async def _execute(order: ParentOrder, mesh: Path, json_path: Path | None, detach: bool) -> int:
-    console = Console()
+    console = terminal()
     async with MeshClient(read_mesh(mesh)) as client:
         execution = await start(client, order)
         if execution.HasField("rejection"):
@@ -174,7 +173,7 @@ def cancel(
     execution_id: Annotated[str, typer.Argument(help="The parent order.")], mesh: MeshOption = DEFAULT_FOLDER
 ) -> None:
     """Cancel a parent order: working children are cancelled, then it reports."""
-    sys.exit(_run(cancel_execution(mesh, execution_id, Console())))
+    sys.exit(_run(cancel_execution(mesh, execution_id, terminal())))
 
 
 @app.command()
@@ -183,7 +182,7 @@ def status(account: AccountOption = "demo", mesh: MeshOption = DEFAULT_FOLDER) -
 
     async def show() -> int:
         async with MeshClient(read_mesh(mesh)) as client:
-            await show_status(client, Console(), account)
+            await show_status(client, terminal(), account)
         return 0
 
     sys.exit(_run(show()))
@@ -198,7 +197,7 @@ def trace(
     data: Annotated[Path, typer.Option("--data", help="Run folder of the mesh.")] = DEFAULT_FOLDER,
 ) -> None:
     """Print the trace of a parent order across all servers, also after the mesh has stopped."""
-    console = Console()
+    console = terminal()
     path = data / TRACES_FILE
     if not path.exists():
         console.print(f"no traces here: {path} does not exist", highlight=False)
@@ -226,7 +225,7 @@ def kill_switch(
     """Turn the kill switch on (refuse orders, stop parents, cancel what works) or off."""
     if state not in ("on", "off"):
         raise typer.BadParameter("write on or off")
-    sys.exit(_run(set_kill_switch(mesh, account, state == "on", reason, Console())))
+    sys.exit(_run(set_kill_switch(mesh, account, state == "on", reason, terminal())))
 
 
 @app.command()
@@ -239,7 +238,7 @@ def doctor(
     """Say what is installed, reachable, misconfigured; exit 1 when something is."""
 
     async def examine() -> int:
-        is_well = await diagnose(Console(), mesh, os.environ, show_settings=settings)
+        is_well = await diagnose(terminal(), mesh, os.environ, show_settings=settings)
         return 0 if is_well else EXIT_FAILED
 
     sys.exit(_run(examine()))

@@ -8,7 +8,7 @@ from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from rich import box
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -18,6 +18,15 @@ from tapeline.trading.v1 import side_pb2
 
 from servers.local.parent_order import algorithm_to_text
 from servers.model.nanos import NANO, nanos_to_text
+
+PLAIN_WIDTH = 150
+
+
+def terminal() -> Console:
+    """Return where commands print: as wide as the terminal, or wide enough for a table in a file."""
+    console = Console()
+    return console if console.is_terminal else Console(width=PLAIN_WIDTH)
+
 
 FINAL_STATES = frozenset(
     {
@@ -131,8 +140,9 @@ def portfolio_table(portfolio: portfolio_service_pb2.GetPortfolioResponse) -> Ta
             money(position.unrealised_profit),
             money(position.fees),
         )
-    for balance in portfolio.cash:
-        table.add_row(f"cash {balance.amount.currency_code}", money(balance.amount), "", "", "", "", "")
+    cash = ", ".join(f"{money(balance.amount)} {balance.amount.currency_code}" for balance in portfolio.cash)
+    table.caption = f"cash {cash or 'none'}"
+    table.caption_justify = "left"
     return table
 
 

@@ -153,7 +153,6 @@ REASONS: Mapping[str, str] = {
     "EXECUTION_NOT_FOUND": "no such execution",
     "EXECUTION_FINAL": "the execution is in a final state",
     "EXECUTION_STATE": "the execution is in a state that does not allow this",
-    "ALGORITHM_UNKNOWN": "no such algorithm",
     "HORIZON_INVALID": "the horizon is empty, too long or past the close",
     "RISK_UNAVAILABLE": "risk cannot answer, so nothing is routed",
     "KILL_SWITCH_ON": "the kill switch is on",

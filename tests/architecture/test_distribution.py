@@ -31,6 +31,8 @@ def imported_distributions(folder: str) -> dict[str, set[str]]:
     providers = packages_distributions()
     found: dict[str, set[str]] = {}
     for path in (ROOT / folder).rglob("*.py"):
+        if path.stem.endswith("_peers"):
+            continue  # runs in .venv-peers, whose versions benchmarks/peers.py pins
         modules = set()
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Import):

@@ -116,7 +116,7 @@ def test_a_portfolio_shows_positions_and_cash() -> None:
         cash=[position_pb2.CashBalance(amount=Money(currency_code="USD", units=-3, nanos=-500_000_000))],
     )
     shown = text(portfolio_table(portfolio))
-    for words in ("ACME", "-5", "1.25", "cash USD", "-3.50"):
+    for words in ("ACME", "-5", "1.25", "cash -3.50 USD"):
         assert words in shown
 
 
