@@ -58,9 +58,12 @@ cdef void consider(uncross_t *best, int64_t price, int64_t demand, int64_t suppl
     cdef int64_t lots = at_most(demand, supply), surplus = demand - supply
     if lots == 0 or lots < best.lots:
         return
-    if lots == best.lots and (magnitude(surplus) > magnitude(best.surplus) or (
-            magnitude(surplus) == magnitude(best.surplus) and magnitude(price - reference) >= magnitude(best.price - reference))):
-        return
+    if lots == best.lots:
+        if magnitude(surplus) > magnitude(best.surplus):
+            return
+        if (magnitude(surplus) == magnitude(best.surplus)
+                and magnitude(price - reference) >= magnitude(best.price - reference)):
+            return
     best.price = price
     best.lots = lots
     best.surplus = surplus

@@ -35,7 +35,7 @@ cdef class Flow:
     # ------------------------------------------------------------------ order programmes: sign and orders left
     cdef int8_t programme_sign[PROGRAMMES]
     cdef int32_t programme_left[PROGRAMMES]
-    # ------------------------------------------------------------------ chance: one stream for the value, one for orders
+    # ------------------------------------------------------------------ chance: a stream for the value, one for orders
     cdef random_t news
     cdef random_t chance
     # ------------------------------------------------------------------ inner parts

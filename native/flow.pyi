@@ -1,17 +1,22 @@
 """The simulated order flow of one instrument."""
 
+from typing import Self
+
+from typing_extensions import disjoint_base
+
 from native.book import Book
 
 def volume_shape(position: float) -> float: ...
 
+@disjoint_base
 class Flow:
     """Everybody but the participants, for one instrument."""
 
     book: Book
 
-    def __init__(
-        self, book: Book, seed: int, price_ticks: float, daily_lots: float, daily_volatility: float
-    ) -> None: ...
+    def __new__(
+        cls, book: Book, seed: int, price_ticks: float, daily_lots: float, daily_volatility: float
+    ) -> Self: ...
     def begin_session(self, open_time_nanos: int, close_time_nanos: int, gap: float = 0.4) -> None: ...
     def collect(self, share: float) -> None: ...
     def settle(self) -> None: ...

@@ -26,7 +26,7 @@ from libc.stdint cimport int32_t, int64_t, uint64_t
 
 from native._random cimport exponential, normal, seed_random, uniform
 from native.book cimport (
-    FORCE_IMMEDIATE, FORCE_RESTING, KIND_LIMIT, MODE_CONTINUOUS, NONE, SIDE_BUY, SIDE_SELL,
+    FORCE_IMMEDIATE, FORCE_RESTING, KIND_LIMIT, MODE_CONTINUOUS, SIDE_BUY, SIDE_SELL,
     STP_CANCEL_INCOMING, Book, order_t,
 )
 
@@ -102,11 +102,11 @@ cdef class Flow:
     def collect(self, double share):
         """Send orders into a call: some `share` of a day's volume trades if participants stay away."""
         cdef double lots, deviation = max(0.12 * self.daily_volatility * self.value, 2.0)
-        cdef int index, side
+        cdef int _index, side
         cdef double price
         self.refresh_fair()
         lots = 2.0 * share * self.daily_lots * self.day_factor / 150.0
-        for index in range(150):
+        for _index in range(150):
             for side in range(2):
                 price = max(floor(self.fair + deviation * normal(&self.chance) + 0.5), 1.0)
                 self.book.enter(side, KIND_LIMIT, FORCE_RESTING, <int64_t> price,
@@ -115,11 +115,11 @@ cdef class Flow:
 
     def settle(self):
         """After an uncross: take the auction's own orders out and set up an ordinary book."""
-        cdef int index
+        cdef int side
         self.clear()
         self.refresh_fair()
-        for index in range(<int> TARGET_ORDERS):
-            self.place(index & 1)
+        for side in range(<int> TARGET_ORDERS):
+            self.place(side & 1)
         self.next_arrival = 0
         self.book.note_quote()
 
@@ -317,11 +317,11 @@ cdef class Flow:
 
     cdef int correct_stale(self) except -1 nogil:
         """Take back or hit what the fair price has passed, a few orders at a time."""
-        cdef int side, tries
+        cdef int side, _tries
         cdef int64_t best
         cdef int32_t index
         cdef order_t *order
-        for tries in range(6):
+        for _tries in range(6):
             best = self.book.best_price(SIDE_BUY)
             side = SIDE_BUY
             if best == 0 or best < self.fair:

@@ -1,12 +1,16 @@
 """The queues of a limit order book: what it holds and what happened."""
+
+
 from typing import TypeAlias
 
-Event: TypeAlias = tuple[int, int, int, int, int, int, int, int, int, int]
+from typing_extensions import disjoint_base
 
+_Event: TypeAlias = tuple[int, int, int, int, int, int, int, int, int, int]
+
+@disjoint_base
 class Queues:
     """What a book holds, without the rules by which it trades."""
 
-    def __init__(self) -> None: ...
     now_nanos: int
     @property
     def last_price(self) -> int: ...
@@ -16,7 +20,7 @@ class Queues:
     def depth(self, side: int, count: int) -> list[tuple[int, int, int]]: ...
     def order(self, handle: int) -> tuple[int, int | None, int, int] | None: ...
     def lots_ahead(self, handle: int) -> int: ...
-    def take_events(self) -> list[Event]: ...
+    def take_events(self) -> list[_Event]: ...
     def take_trades(self, tick_nanos: int, lot_nanos: int) -> tuple[int, bytes, bytes, bytes, bytes]: ...
     def take_quotes(
         self, tick_nanos: int, lot_nanos: int

@@ -17,7 +17,7 @@ from servers.exchange.engine import ExchangeEngine
 from servers.exchange.feed import Feed
 from servers.exchange.history import MinuteBar
 from servers.exchange.metrics import ExchangeMetrics
-from servers.exchange.publisher import FeedPublisher
+from servers.exchange.adapters.publisher import FeedPublisher
 from servers.exchange.service import ExchangeService
 from servers.exchange.settings import ExchangeSettings
 from servers.exchange.sources import RecordedSource, SimulatedSource
