@@ -20,9 +20,9 @@ def demonstration(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[
     """Run `tapeline up --demo --exit --json` once; return its folder, its JSON and what it printed."""
     folder = tmp_path_factory.mktemp("demonstration")
     out = folder / "out.json"
-    done = CliRunner().invoke(
-        app, ["up", "--demo", "--exit", "--json", str(out), "--data", str(folder / "run"), "--port-base", "0"]
-    )
+    speed = ("--speed", "500")  # a test has less patience than a newcomer
+    place = ("--data", str(folder / "run"), "--port-base", "0")
+    done = CliRunner().invoke(app, ["up", "--demo", "--exit", "--json", str(out), *place, *speed])
     assert done.exit_code == 0, done.output
     return folder / "run", json.loads(out.read_text()), done.output
 

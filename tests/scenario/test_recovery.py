@@ -14,13 +14,13 @@ import grpc
 import psutil
 import pytest
 from tapeline.exchange.v1 import exchange_service_pb2, report_pb2
-from tapeline.execution.v1 import execution_pb2
+from tapeline.execution.v1 import execution_pb2, execution_service_pb2
 from tapeline.orders.v1 import orders_service_pb2
 from tapeline.portfolio.v1 import portfolio_service_pb2
 from tapeline.trading.v1 import fill_pb2, order_pb2, side_pb2
 
 from servers.local.client import MeshClient
-from servers.local.executing import follow, release, start
+from servers.local.executing import follow, is_final, release, start
 from servers.local.health import health_of
 from servers.local.parent_order import ParentOrder
 from tests.scenario.conftest import RunningMesh, StartMesh, eventually
@@ -113,7 +113,7 @@ async def test_twenty_kills_lose_and_double_nothing(start_mesh: StartMesh, tmp_p
     crash_folder = str(Path(__file__).parent / "crash")
     mesh = start_mesh(
         "--speed",
-        "100",
+        "130",
         environment={"CRASH_PLAN": str(plan_path), "PYTHONPATH": os.pathsep.join([crash_folder, *_paths()])},
     )
     await mesh.wait_ready()
@@ -131,6 +131,10 @@ async def test_twenty_kills_lose_and_double_nothing(start_mesh: StartMesh, tmp_p
         killer = Killer(mesh, plan_path, rng)
         for server, point in kills:
             await killer.kill(server, point)
+        standing = await client.execution.GetExecution(
+            execution_service_pb2.GetExecutionRequest(execution_id=execution.execution_id)
+        )
+        assert not is_final(standing.execution), "the parent was over before the last kill"
         report = await follow(client, execution.execution_id, lambda _: None)
         await _check_books(client, report)
     assert killer.slowest_seconds < SERVING_SECONDS, f"slowest recovery {killer.slowest_seconds:.1f} s"
