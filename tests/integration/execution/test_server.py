@@ -221,6 +221,7 @@ async def test_non_finite_and_unknown_values_are_refused(mesh: Any) -> None:
         ("max_market_impact", float("nan"), "VALUE_OUT_OF_RANGE"),
         ("max_participation_rate", float("inf"), "VALUE_OUT_OF_RANGE"),
         ("completion_rule", 77, "ENUM_UNSPECIFIED"),
+        ("algorithm", 77, "ENUM_UNSPECIFIED"),
         ("symbol", "NOSUCH", "SYMBOL_UNKNOWN"),
     ):
         with pytest.raises(grpc.aio.AioRpcError) as refusal:
