@@ -98,11 +98,10 @@ class Conductor:
 
     async def _finish(self, working: WorkingParent, tape: Tape) -> None:
         parent = working.parent
-        last_fill = max((fill.event_time_nanos for fill in parent.fills.values()), default=0)
         is_cancelled = parent.reason in ("CANCELLED", "KILL_SWITCH") and parent.residual_quantity_nanos > 0
         arrival = parent.arrival_time_nanos or self._book.now_nanos
         end = self._book.now_nanos if is_cancelled else parent.parameters.end_time_nanos
-        end = max(end, last_fill + 1, arrival)
+        end = max(end, parent.last_fill_time_nanos + 1, arrival)
         symbol = parent.parameters.symbol
         facts = await answer_or(self._market.tape_facts(symbol, arrival, end), TapeFacts())
         reason, message = working.residual()

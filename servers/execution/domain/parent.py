@@ -60,6 +60,7 @@ class ParentOrder:
     filled_quantity_nanos: int = 0
     filled_notional_attos: int = 0
     last_event_time_nanos: int = 0
+    last_fill_time_nanos: int = 0
     report: ExecutionReport | None = None
 
     @classmethod
@@ -153,6 +154,7 @@ class ParentOrder:
     def _book(self, fill: Fill) -> None:
         record = self.children[fill.client_order_id]
         self.fills[fill.venue_execution_id] = fill
+        self.last_fill_time_nanos = max(self.last_fill_time_nanos, fill.event_time_nanos)
         self.filled_quantity_nanos += fill.quantity_nanos
         self.filled_notional_attos += fill.notional_attos
         record.filled_quantity_nanos += fill.quantity_nanos

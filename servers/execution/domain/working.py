@@ -135,7 +135,7 @@ class WorkingParent:
             self._wind_down(decision, now_nanos, parent.reason)
             return decision
         if parent.state is ExecutionState.FILLED:
-            decision.is_finished = has_ended and not parent.working
+            decision.is_finished = has_ended and not parent.working and self._has_seen_all(now_nanos)
             if has_ended:
                 decision.cancels.extend(self._placer.working(for_auction=True))
             return decision
@@ -278,7 +278,11 @@ class WorkingParent:
                 decision.events.append(self._event(EventKind.STOPPING, now, ExecutionState.STOPPING, reason))
             decision.cancels.extend(self._placer.working(for_auction=True))
             return
-        decision.is_finished = True
+        decision.is_finished = self._has_seen_all(now)
+
+    def _has_seen_all(self, now: int) -> bool:
+        # The venue may be ahead of us: the market up to the last fill belongs to the report.
+        return now > self.parent.last_fill_time_nanos
 
     # -- Controls -----------------------------------------------------------------------------------
 
