@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -88,7 +88,7 @@ def trade_days(seed: int, days: int = 1, act: Act | None = None, act_every: int 
     return tapes
 
 
-def cash_of(events: list[tuple[int, ...]], sides: dict[int, int]) -> tuple[int, int]:
+def cash_of(events: Sequence[tuple[int, ...]], sides: dict[int, int]) -> tuple[int, int]:
     """Return (cash in tick-lots, position in lots) of fills; `sides` maps references to +1 or -1."""
     cash = position = 0
     for kind, _, reference, price, lots, *_ in events:

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
+from typing import Any
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from native import book as b
-
-sys.path.insert(0, str(Path(__file__).parent))
-from book_twin import BookTwin
+from tests.native.book_twin import BookTwin
 
 PRICES = st.integers(95, 105)
 LOTS = st.integers(1, 9)
-ORDERS = {
+ORDERS: dict[str, Any] = {
     "side": st.sampled_from([b.BUY, b.SELL]),
     "kind": st.sampled_from([b.LIMIT] * 5 + [b.MARKET, b.MARKET_ON_CLOSE, b.LIMIT_ON_CLOSE]),
     "force": st.sampled_from([b.RESTING] * 5 + [b.IMMEDIATE, b.ALL_OR_NONE]),
@@ -44,7 +41,7 @@ class BookAgainstTwin(RuleBasedStateMachine):
         self.twin.set_mode(mode)
 
     @rule(**ORDERS)
-    def submit(self, **order: int) -> None:
+    def submit(self, **order: Any) -> None:
         self.reference += 1
         got = self.book.submit(**order, reference=self.reference)
         expected = self.twin.submit(**order, reference=self.reference)

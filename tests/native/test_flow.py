@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import numpy.typing as npt
 import pytest
 
 from native import book as b
 from native.flow import Flow, volume_shape
-
-sys.path.insert(0, str(Path(__file__).parent))
-from market_day import DAILY_LOTS, OPEN, SECOND, SESSION, Tape, cash_of, opened, trade_days
+from tests.native.market_day import DAILY_LOTS, OPEN, SECOND, SESSION, Tape, cash_of, opened, trade_days
 
 SEEDS = range(40)
 

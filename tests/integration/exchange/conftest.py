@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -11,8 +10,7 @@ from typing import Any
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-from exchange_client import Client, Start, running
+from tests.integration.exchange.exchange_client import Client, Start, running
 
 
 @pytest.fixture
@@ -31,7 +29,7 @@ async def background() -> AsyncIterator[Callable[[Awaitable[None]], asyncio.Task
     tasks: list[asyncio.Task[None]] = []
 
     def begin(work: Awaitable[None]) -> asyncio.Task[None]:
-        tasks.append(asyncio.ensure_future(work))  # type: ignore[arg-type]  # a coroutine becomes a task
+        tasks.append(asyncio.ensure_future(work))
         return tasks[-1]
 
     yield begin

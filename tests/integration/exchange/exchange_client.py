@@ -88,5 +88,5 @@ async def running(folder: Path, **settings: Any) -> AsyncIterator[Client]:
     try:
         yield Client(exchange_service_pb2_grpc.ExchangeServiceStub(channel))
     finally:
-        await channel.close()
+        await channel.close(None)
         await server.stop()

@@ -16,8 +16,7 @@ import grpc
 from tapeline.exchange.v1 import exchange_service_pb2 as pb
 from tapeline.exchange.v1 import exchange_service_pb2_grpc
 
-sys.path.insert(0, str(Path(__file__).parent))
-from exchange_client import Client, eventually
+from tests.integration.exchange.exchange_client import Client, eventually
 
 ROOT = Path(__file__).resolve().parents[3]
 KILLS = 3
@@ -78,7 +77,9 @@ async def test_killing_the_venue_loses_and_doubles_nothing(tmp_path: Path) -> No
             await printing(client)
             for number in range(chance.randint(3, 12)):
                 name = f"k{round_number}-{number}"
-                limit = {"order_type": 2, "limit_price_nanos": 45_000_000_000} if number % 3 == 0 else {}
+                limit: dict[str, Any] = (
+                    {"order_type": 2, "limit_price_nanos": 45_000_000_000} if number % 3 == 0 else {}
+                )
                 with contextlib.suppress(grpc.aio.AioRpcError):
                     acknowledged[name] = await client.submit(
                         side=1 + number % 2, client_order_id=name, **limit
@@ -101,7 +102,7 @@ async def test_killing_the_venue_loses_and_doubles_nothing(tmp_path: Path) -> No
             for row in range(batch.count):
                 content = batch.price_nanos[8 * row : 8 * row + 8] + batch.size_nanos[8 * row : 8 * row + 8]
                 assert prints.setdefault(batch.first_sequence + row, content) == content
-        await channel.close()
+        await channel.close(None)
 
     process = launch(tmp_path, port := free_port())
     try:
@@ -112,7 +113,7 @@ async def test_killing_the_venue_loses_and_doubles_nothing(tmp_path: Path) -> No
             (await client.stub.GetOrder(pb.GetOrderRequest(account="A", client_order_id=name))).order
             for name in orders
         ]
-        await channel.close()
+        await channel.close(None)
     finally:
         process.kill()
         process.wait()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import lzma
 import math
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +19,7 @@ from servers.exchange.sources import RecordedSource
 from servers.model.errors import InvalidInput
 from servers.model.market import MarketPhase
 from servers.reference import load_instruments
-
-sys.path.insert(0, str(Path(__file__).parent))
-from exchange_client import NANO, Start, eventually
+from tests.integration.exchange.exchange_client import NANO, Start, eventually
 
 OPEN_MS = 1_381_152_600_000  # 2013-10-07 09:30 in New York
 HEADER = "symbol,time_ms,price,size,exchange,sale_condition\n"

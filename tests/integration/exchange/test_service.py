@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import Any
 
 import grpc
@@ -14,9 +12,7 @@ from tapeline.exchange.v1 import report_pb2
 from tapeline.trading.v1 import market_pb2
 
 from servers.runtime.status import from_rpc_error
-
-sys.path.insert(0, str(Path(__file__).parent))
-from exchange_client import NANO, Start, eventually
+from tests.integration.exchange.exchange_client import NANO, Start, eventually
 
 
 async def refusal(call: Any) -> tuple[str, str]:

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-from exchange_desk import Desk
+from tests.unit.exchange.exchange_desk import Desk
 
 
 @pytest.fixture

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -13,10 +11,8 @@ from servers.model.errors import AlreadyExists, InvalidInput, NotFound
 from servers.model.instrument import ListingState
 from servers.model.market import MarketPhase
 from servers.model.nanos import NANO
-from servers.model.order import Liquidity, OrderState, OrderType, Side, TimeInForce
-
-sys.path.insert(0, str(Path(__file__).parent))
-from exchange_desk import ACME, CENT, OPEN, Desk, entry, limit, terms
+from servers.model.order import Liquidity, OrderState, OrderTerms, OrderType, Side, TimeInForce
+from tests.unit.exchange.exchange_desk import ACME, CENT, OPEN, Desk, entry, limit, terms
 
 
 async def test_a_market_order_is_accepted_and_fills_with_fees(desk: Desk) -> None:
@@ -80,9 +76,9 @@ async def test_a_reused_id_with_other_content_is_refused_alone_or_in_a_basket(de
     ],
 )
 async def test_an_order_that_breaks_a_rule_is_rejected_with_its_reason(
-    desk: Desk, order: object, reason: str
+    desk: Desk, order: OrderTerms, reason: str
 ) -> None:
-    report = await desk.submit(order)  # type: ignore[arg-type]  # parametrised
+    report = await desk.submit(order)
     assert report.kind is ReportKind.REJECTED
     assert report.rejection is not None
     assert report.rejection.reason == reason

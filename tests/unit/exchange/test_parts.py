@@ -164,9 +164,9 @@ async def test_a_reader_gets_its_symbols_and_its_depth_in_order() -> None:
     plain = Subscription(["A"], include_depth=False, limit=10)
     deep = Subscription(["A", "B"], include_depth=True, limit=10)
     feed.join(plain)
-    assert not feed.wants_depth
+    assert [feed.wants_depth] == [False]
     feed.join(deep)
-    assert feed.wants_depth
+    assert [feed.wants_depth] == [True]
     feed.publish([("A", False, 1), ("B", False, 2), ("A", True, 3), ("", False, 4)])
     assert await plain.take() == [1, 4]
     assert await deep.take() == [1, 2, 3, 4]

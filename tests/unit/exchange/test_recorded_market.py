@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -20,9 +17,7 @@ from servers.model.nanos import NANO
 from servers.model.order import Liquidity, OrderType, Side, TimeInForce
 from servers.recordings import RecordedBars, RecordedTrades
 from servers.reference import recorded_instrument
-
-sys.path.insert(0, str(Path(__file__).parent))
-from exchange_desk import CENT, CLOSE, OPEN, limit, terms
+from tests.unit.exchange.exchange_desk import CENT, CLOSE, OPEN, limit, terms
 
 ELIGIBLE = int(TradeFlag.ELIGIBLE)
 OFF = ELIGIBLE | int(TradeFlag.OFF_EXCHANGE)
