@@ -1,7 +1,8 @@
 """The environment of the libraries that we are compared with: `.venv-peers`, versions pinned.
 
-It is made on first use. Peers run in a process of their own, so that their dependencies never meet ours. The
-process answers every line that it gets with one line of JSON; so a benchmark interleaves its rounds with theirs.
+It is made on first use. Peers run in a process of their own, so that their dependencies never meet ours.
+The process answers every line that it gets with one line of JSON, so that a benchmark interleaves its rounds
+with theirs.
 """
 
 import json

@@ -41,9 +41,10 @@ typedef struct {
     void (*join)(const double *head_notional, const double *head_quantity, const int64_t *left, ptrdiff_t n,
                  ptrdiff_t start, const double *tail_notional, const double *tail_quantity, double *out);
     /* left[k] = how many times are <= times[first + k] - window, for k in 0..n-1; `from` is a count already known to
-     * be no larger than the first. */
-    void (*edges)(const int64_t *times, ptrdiff_t total, ptrdiff_t first, ptrdiff_t n, ptrdiff_t from,
-                  int64_t window, int64_t *left);
+     * be no larger than the first. Returns 0, and leaves `left` alone, when one of
+     * those times is below its predecessor. */
+    int (*edges)(const int64_t *times, ptrdiff_t total, ptrdiff_t first, ptrdiff_t n, ptrdiff_t from,
+                 int64_t window, int64_t *left);
 } tapeline_scan;
 
 /* Elements that one call sums from zero before the sums so far are added: keeps the rounding of long sums small. */

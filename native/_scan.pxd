@@ -37,7 +37,7 @@ cdef extern from "_scan.h" nogil:
             const double *tail_quantity,
             double *out,
         ) noexcept nogil
-        void (*edges)(
+        int (*edges)(
             const int64_t *times,
             Py_ssize_t total,
             Py_ssize_t first,

@@ -55,9 +55,11 @@ INLINE reals NAME(to_reals)(whole x) {
 INLINE reals NAME(rise)(reals x) {
     const reals zero = {0};
 #if LANES == 8
-    x += __builtin_shufflevector(zero, x, 0, 8, 9, 10, 11, 12, 13, 14);
-    x += __builtin_shufflevector(zero, x, 0, 0, 8, 9, 10, 11, 12, 13);
-    return x + __builtin_shufflevector(zero, x, 0, 0, 0, 0, 8, 9, 10, 11);
+    /* One instruction a step: GCC makes three of the general shuffle with zero. */
+    (void)zero;
+    x += (reals)_mm512_maskz_alignr_epi64(0xfe, (__m512i)x, (__m512i)x, 7);
+    x += (reals)_mm512_maskz_alignr_epi64(0xfc, (__m512i)x, (__m512i)x, 6);
+    return x + (reals)_mm512_maskz_shuffle_i64x2(0xf0, (__m512i)x, (__m512i)x, 0x44);
 #elif LANES == 4
     x += __builtin_shufflevector(zero, x, 0, 4, 5, 6);
     return x + __builtin_shufflevector(zero, x, 0, 0, 4, 5);
@@ -69,9 +71,10 @@ INLINE reals NAME(rise)(reals x) {
 INLINE reals NAME(fall)(reals x) {
     const reals zero = {0};
 #if LANES == 8
-    x += __builtin_shufflevector(x, zero, 1, 2, 3, 4, 5, 6, 7, 8);
-    x += __builtin_shufflevector(x, zero, 2, 3, 4, 5, 6, 7, 8, 8);
-    return x + __builtin_shufflevector(x, zero, 4, 5, 6, 7, 8, 8, 8, 8);
+    (void)zero;
+    x += (reals)_mm512_maskz_alignr_epi64(0x7f, (__m512i)x, (__m512i)x, 1);
+    x += (reals)_mm512_maskz_alignr_epi64(0x3f, (__m512i)x, (__m512i)x, 2);
+    return x + (reals)_mm512_maskz_shuffle_i64x2(0x0f, (__m512i)x, (__m512i)x, 0x0e);
 #elif LANES == 4
     x += __builtin_shufflevector(x, zero, 1, 2, 3, 4);
     return x + __builtin_shufflevector(x, zero, 2, 3, 4, 4);
@@ -118,7 +121,7 @@ INLINE void NAME(put_one)(int form, ptrdiff_t i, double notional, double quantit
 
 INLINE int64_t NAME(run)(int form, const int64_t *prices, const int64_t *sizes, ptrdiff_t n, tapeline_sums *sums,
                          const double *tail_notional, const double *tail_quantity, double *out,
-                         double *out_quantity, int stream) {
+                         double *out_quantity, int stream, int fresh) {
     const double notional_before = sums->notional, quantity_before = sums->quantity;
     double notional = 0.0, quantity = 0.0;
     int64_t signs = 0;
@@ -140,8 +143,11 @@ INLINE int64_t NAME(run)(int form, const int64_t *prices, const int64_t *sizes, 
         reals q = NAME(to_reals)(size);
         reals m = NAME(rise)(NAME(to_reals)(NAME(read_whole)(prices + i)) * q);
         q = NAME(rise)(q);
-        reals up_to_notional = (m + running_notional) + notional_before;
-        reals up_to_quantity = (q + running_quantity) + quantity_before;
+        reals up_to_notional = m + running_notional, up_to_quantity = q + running_quantity;
+        if (!fresh) {
+            up_to_notional += notional_before;
+            up_to_quantity += quantity_before;
+        }
         running_notional += NAME(last)(m);
         running_quantity += NAME(last)(q);
         if (form == NAME(SUMS)) {
@@ -178,24 +184,31 @@ INLINE int64_t NAME(run)(int form, const int64_t *prices, const int64_t *sizes, 
 static TARGET int64_t NAME(session)(const int64_t *prices, const int64_t *sizes, ptrdiff_t n, tapeline_sums *sums,
                                     double *out, int stream) {
     if (stream)
-        return NAME(run)(NAME(QUOTIENT), prices, sizes, n, sums, NULL, NULL, out, NULL, 1);
-    return NAME(run)(NAME(QUOTIENT), prices, sizes, n, sums, NULL, NULL, out, NULL, 0);
+        return NAME(run)(NAME(QUOTIENT), prices, sizes, n, sums, NULL, NULL, out, NULL, 1, 0);
+    return NAME(run)(NAME(QUOTIENT), prices, sizes, n, sums, NULL, NULL, out, NULL, 0, 0);
 }
 
 static TARGET int64_t NAME(window)(const int64_t *prices, const int64_t *sizes, ptrdiff_t n, tapeline_sums *sums,
                                    const double *tail_notional, const double *tail_quantity, double *out, int stream) {
+    /* A window within one block has no sums before it: two additions less. */
+    const int fresh = sums->notional == 0.0 && sums->quantity == 0.0;
+    if (stream && fresh)
+        return NAME(run)(NAME(QUOTIENT_WITH_TAIL), prices, sizes, n, sums, tail_notional, tail_quantity, out,
+                         NULL, 1, 1);
     if (stream)
-        return NAME(run)(NAME(QUOTIENT_WITH_TAIL), prices, sizes, n, sums, tail_notional, tail_quantity, out, NULL, 1);
-    return NAME(run)(NAME(QUOTIENT_WITH_TAIL), prices, sizes, n, sums, tail_notional, tail_quantity, out, NULL, 0);
+        return NAME(run)(NAME(QUOTIENT_WITH_TAIL), prices, sizes, n, sums, tail_notional, tail_quantity, out,
+                         NULL, 1, 0);
+    return NAME(run)(NAME(QUOTIENT_WITH_TAIL), prices, sizes, n, sums, tail_notional, tail_quantity, out,
+                         NULL, 0, 0);
 }
 
 static TARGET int64_t NAME(forward)(const int64_t *prices, const int64_t *sizes, ptrdiff_t n, tapeline_sums *sums,
                                     double *notional, double *quantity) {
-    return NAME(run)(NAME(SUMS), prices, sizes, n, sums, NULL, NULL, notional, quantity, 0);
+    return NAME(run)(NAME(SUMS), prices, sizes, n, sums, NULL, NULL, notional, quantity, 0, 0);
 }
 
-static TARGET void NAME(backward)(const int64_t *prices, const int64_t *sizes, ptrdiff_t n, tapeline_sums *sums,
-                                  double *out_notional, double *out_quantity) {
+INLINE void NAME(run_back)(const int64_t *prices, const int64_t *sizes, ptrdiff_t n, tapeline_sums *sums,
+                           double *out_notional, double *out_quantity, int fresh) {
     const double notional_after = sums->notional, quantity_after = sums->quantity;
     reals running_notional = {0}, running_quantity = {0};
     ptrdiff_t i = n;
@@ -203,8 +216,13 @@ static TARGET void NAME(backward)(const int64_t *prices, const int64_t *sizes, p
         reals q = NAME(to_reals)(NAME(read_whole)(sizes + i - LANES));
         reals m = NAME(fall)(NAME(to_reals)(NAME(read_whole)(prices + i - LANES)) * q);
         q = NAME(fall)(q);
-        NAME(write)(out_notional + i - LANES, (m + running_notional) + notional_after);
-        NAME(write)(out_quantity + i - LANES, (q + running_quantity) + quantity_after);
+        reals from_notional = m + running_notional, from_quantity = q + running_quantity;
+        if (!fresh) {
+            from_notional += notional_after;
+            from_quantity += quantity_after;
+        }
+        NAME(write)(out_notional + i - LANES, from_notional);
+        NAME(write)(out_quantity + i - LANES, from_quantity);
         running_notional += NAME(first)(m);
         running_quantity += NAME(first)(q);
     }
@@ -217,6 +235,14 @@ static TARGET void NAME(backward)(const int64_t *prices, const int64_t *sizes, p
     }
     sums->notional = notional_after + notional;
     sums->quantity = quantity_after + quantity;
+}
+
+static TARGET void NAME(backward)(const int64_t *prices, const int64_t *sizes, ptrdiff_t n, tapeline_sums *sums,
+                                  double *notional, double *quantity) {
+    if (sums->notional == 0.0 && sums->quantity == 0.0)
+        NAME(run_back)(prices, sizes, n, sums, notional, quantity, 1);
+    else
+        NAME(run_back)(prices, sizes, n, sums, notional, quantity, 0);
 }
 
 static TARGET void NAME(join)(const double *head_notional, const double *head_quantity, const int64_t *left,
@@ -263,9 +289,14 @@ INLINE ptrdiff_t NAME(bisect)(const int64_t *times, ptrdiff_t from, ptrdiff_t to
 }
 
 /* A walk along the times waits, at every step, for the step before; so eight walks run side by side. */
-static TARGET void NAME(edges)(const int64_t *times, ptrdiff_t total, ptrdiff_t first, ptrdiff_t n, ptrdiff_t from,
-                               int64_t window, int64_t *left) {
+static TARGET int NAME(edges)(const int64_t *times, ptrdiff_t total, ptrdiff_t first, ptrdiff_t n, ptrdiff_t from,
+                              int64_t window, int64_t *left) {
     enum { WALKS = 8 };
+    int64_t backwards = 0;
+    for (ptrdiff_t i = first ? 0 : 1; i < n; i++)
+        backwards |= times[first + i] < times[first + i - 1];
+    if (backwards)
+        return 0;
     const ptrdiff_t stride = n / WALKS;
     ptrdiff_t k = 0;
     /* A vector read at left <= first + k stays inside when LANES times follow the last element of the batch. */
@@ -289,6 +320,7 @@ static TARGET void NAME(edges)(const int64_t *times, ptrdiff_t total, ptrdiff_t 
             from++;
         left[k] = from;
     }
+    return 1;
 }
 
 static const tapeline_scan NAME(scan) = {

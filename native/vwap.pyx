@@ -178,7 +178,9 @@ def rolling_vwap_by_time(
     result = _result(out, n)
     cdef double[::1] series = result
     cdef int fault = 0
-    if n:
+    if n and times[0] < EARLIEST + window_nanos:
+        fault = TIMES_FAULT  # the window would begin before int64 does
+    elif n:
         with nogil:
             fault = roll_by_time(prices, sizes, times, window_nanos, &series[0])
     if fault == MEMORY_FAULT:
@@ -279,7 +281,7 @@ cdef int roll_by_time(
     # Return 0, or what went wrong.
     cdef Py_ssize_t n = times.shape[0], block_start, block_end, segment_end, i, oldest = 0, mark = 0
     cdef Py_ssize_t tail_start = 0, tail_room = 0
-    cdef int64_t signs = 0, latest = EARLIEST + window
+    cdef int64_t signs = 0
     cdef int64_t[1024] left
     cdef double[4096] heads
     cdef double *notional = heads + STAGGER
@@ -289,11 +291,9 @@ cdef int roll_by_time(
     sums.notional, sums.quantity = 0.0, 0.0
     for block_start in range(0, n, 1024):
         block_end = min(block_start + 1024, n)
-        if not in_order(&times[block_start], block_end - block_start, latest):
+        if not scan.edges(&times[0], n, block_start, block_end - block_start, oldest, window, left):
             free(tail)
             return TIMES_FAULT
-        latest = times[block_end - 1]
-        scan.edges(&times[0], n, block_start, block_end - block_start, oldest, window, left)
         oldest = left[block_end - block_start - 1]
         i = block_start
         while i < block_end:
@@ -328,14 +328,6 @@ cdef int roll_by_time(
             i = segment_end
     free(tail)
     return SIZES_FAULT if signs < 0 else 0
-
-
-cdef inline bint in_order(const nanos_t *times, Py_ssize_t n, nanos_t floor) noexcept nogil:
-    cdef bint is_unsorted = times[0] < floor
-    cdef Py_ssize_t i
-    for i in range(1, n):
-        is_unsorted |= times[i] < times[i - 1]
-    return not is_unsorted
 
 
 cdef inline double direct(
