@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -14,11 +16,11 @@ def continuous() -> b.Book:
     return book
 
 
-def bid(book: b.Book, price: int, lots: int, **more: int) -> int:
+def bid(book: b.Book, price: int, lots: int, **more: Any) -> int:
     return book.submit(b.BUY, b.LIMIT, b.RESTING, price, lots, **more)
 
 
-def ask(book: b.Book, price: int, lots: int, **more: int) -> int:
+def ask(book: b.Book, price: int, lots: int, **more: Any) -> int:
     return book.submit(b.SELL, b.LIMIT, b.RESTING, price, lots, **more)
 
 

@@ -252,8 +252,8 @@ async def test_a_restart_rebuilds_orders_and_cancels_what_worked(desk: Desk) -> 
         again.engine.restore_entry(number, order)
     for report in list(desk.log.reports):
         again.engine.restore_report(report)
-    for report, order in before.items():
-        assert again.engine.order(("A", report.client_order_id)) == order
+    for report, held in before.items():
+        assert again.engine.order(("A", report.client_order_id)) == held
     assert await again.engine.cancel_all("VENUE_RESTARTED") == 1
     last = desk.log.reports[-1]
     assert (last.client_order_id, last.reason) == (working.client_order_id, "VENUE_RESTARTED")
