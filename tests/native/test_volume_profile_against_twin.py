@@ -52,10 +52,7 @@ def test_volume_by_time_counts_each_print_in_its_bin(tape):
     profile = TimeProfile(np.array(edges))
     times, sizes = (np.array(column) for column in zip(*tape, strict=True))
     profile.add(times, sizes)
-    expected = [
-        sum(size for time, size in tape if low <= time < high)
-        for low, high in pairwise(edges)
-    ]
+    expected = [sum(size for time, size in tape if low <= time < high) for low, high in pairwise(edges)]
     assert profile.volumes_nanos() == expected
     assert profile.outside_nanos == sum(size for _, size in tape) - sum(expected)
     if sum(expected):
