@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
-
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.type.decimal_pb2 import Decimal as WireDecimal
 from google.type.money_pb2 import Money as WireMoney
 
 from servers.model.errors import InvalidInput
-from servers.model.nanos import NANO, Money
+from servers.model.nanos import ATTO, NANO, Money
 
 
 def money_from_wire(message: WireMoney, field: str) -> Money:
@@ -35,8 +33,11 @@ def money_to_wire(money: Money) -> WireMoney:
 
 
 def attos_to_decimal(attos: int) -> WireDecimal:
-    """Return 1e-18 units as an exact decimal number."""
-    return WireDecimal(value=f"{Decimal(attos).scaleb(-18).normalize():f}")
+    """Return 1e-18 units as an exact decimal number, without trailing zeros."""
+    whole, part = divmod(abs(attos), ATTO)
+    digits = f"{part:018d}".rstrip("0")
+    sign = "-" if attos < 0 else ""
+    return WireDecimal(value=f"{sign}{whole}.{digits}" if digits else f"{sign}{whole}")
 
 
 def timestamp_from_nanos(nanos: int) -> Timestamp:
