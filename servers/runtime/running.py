@@ -36,6 +36,7 @@ _OPTIONS = (
     ("grpc.max_receive_message_length", TRANSPORT_MESSAGE_BYTES),
     ("grpc.max_send_message_length", TRANSPORT_MESSAGE_BYTES),
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
+    ("grpc.http2.max_ping_strikes", 0),  # our clients ping through idle streams and busy loops
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.keepalive_time_ms", 30_000),
 )
