@@ -1,6 +1,5 @@
 """The queues of a limit order book: what it holds and what happened."""
 
-
 from typing import TypeAlias
 
 from typing_extensions import disjoint_base

@@ -10,6 +10,7 @@ from tapeline.exchange.v1 import exchange_service_pb2_grpc
 
 from servers.calendars import Calendars
 from servers.exchange.adapters.journal import DurableOrderLog
+from servers.exchange.adapters.publisher import FeedPublisher
 from servers.exchange.adapters.spans import ReportSpans
 from servers.exchange.clock import VenueClock
 from servers.exchange.domain import FeeSchedule
@@ -17,7 +18,6 @@ from servers.exchange.engine import ExchangeEngine
 from servers.exchange.feed import Feed
 from servers.exchange.history import MinuteBar
 from servers.exchange.metrics import ExchangeMetrics
-from servers.exchange.adapters.publisher import FeedPublisher
 from servers.exchange.service import ExchangeService
 from servers.exchange.settings import ExchangeSettings
 from servers.exchange.sources import RecordedSource, SimulatedSource
