@@ -181,7 +181,7 @@ def _facts(report: execution_pb2.ExecutionReport, time_zone: str) -> Table:
         f"maker {shares(report.maker_quantity_nanos)}, taker {shares(report.taker_quantity_nanos)},"
         f" auction {shares(report.auction_quantity_nanos)}",
     )
-    row("fills, children", f"{report.fill_count:,} of {report.child_count:,} children")
+    row("fills", f"{report.fill_count:,}, of {report.child_count:,} children")
     row("duration", f"{report.duration_nanos / NANO / 60:.1f} minutes of market time")
     row(
         "participation",
