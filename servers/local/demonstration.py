@@ -70,14 +70,18 @@ async def _seed(client: MeshClient) -> None:
         )
 
 
-def where_to_look_next(reports: Sequence[execution_pb2.ExecutionReport]) -> str:
-    """Return what a newcomer may type next."""
-    first = reports[0].execution.execution_id if reports else "EXECUTION_ID"
+def where_to_look_next(reports: Sequence[execution_pb2.ExecutionReport], program: str) -> str:
+    """Return what a newcomer may type next; `program` is how the command was called."""
+    first = reports[0].execution.execution_id
     filled = nanos_to_text(sum(report.execution.filled_quantity_nanos for report in reports))
-    return (
-        f"{filled} shares traded. The mesh keeps serving; Ctrl-C stops it. In another terminal:\n"
-        f"  tapeline trace {first}                 the whole path of the first order, across all servers\n"
-        "  tapeline execute BUY 20000 CRUX --algo vwap --horizon 1h     another parent order\n"
-        "  tapeline status                                              servers, parents, portfolio\n"
-        "  tapeline doctor                                              what is installed, reachable, set\n"
+    hints = (
+        (f"trace {first}", "the whole path of the first order, across all servers"),
+        ("execute BUY 20000 CRUX --algo vwap --horizon 1h", "another parent order"),
+        ("status", "servers, parents, portfolio"),
+        ("doctor", "what is installed, reachable, set"),
+    )
+    width = max(len(words) for words, _ in hints)
+    lines = [f"  {program} {words:<{width}}  {meaning}" for words, meaning in hints]
+    return "\n".join(
+        [f"{filled} shares traded. The mesh keeps serving; Ctrl-C stops it. In another terminal:", *lines]
     )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -103,18 +105,28 @@ async def _demonstrate(supervisor: Supervisor, options: UpOptions, console: Cons
         write_reports(options.json_path, reports)
         console.print(f"Reports written to {options.json_path}", highlight=False)
     if not options.exit_after:
-        console.print(where_to_look_next(reports), highlight=False)
+        console.print(where_to_look_next(reports, program_name()), highlight=False)
     return 0 if all(state_name(report.execution) == "FILLED" for report in reports) else 1
 
 
 def _invitation(options: UpOptions) -> str:
     symbol = (options.symbols.split(",")[0] or "SYMBOL") if options.recorded else "ACME"
-    held = "" if options.free_run or not options.recorded else " The clock is held until then."
-    return (
-        f"The mesh is serving; Ctrl-C stops it. In another terminal:\n"
-        f"  tapeline execute BUY 20000 {symbol} --algo vwap --horizon 1h{held}\n"
-        f"  tapeline status"
+    held = (
+        "" if options.free_run or not options.recorded else " The clock is held until the first parent order."
     )
+    return (
+        f"The mesh is serving; Ctrl-C stops it.{held} In another terminal:\n"
+        f"  {program_name()} execute BUY 20000 {symbol} --algo vwap --horizon 1h\n"
+        f"  {program_name()} status"
+    )
+
+
+def program_name() -> str:
+    """Return how this command is called from here: `tapeline` where it is on the path."""
+    called = sys.argv[0]
+    if Path(called).name != "tapeline" or shutil.which("tapeline") == called:
+        return "tapeline"
+    return called
 
 
 class _Teller:
