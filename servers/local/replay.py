@@ -13,8 +13,13 @@ from pathlib import Path
 from tapeline.execution.v1 import execution_pb2
 
 from servers.journal import Journal
-from servers.local.screen import FINAL_STATES
 from servers.model.clock import WallClock
+
+
+_LAST_KINDS = frozenset(
+    {execution_pb2.EXECUTION_EVENT_KIND_FINISHED, execution_pb2.EXECUTION_EVENT_KIND_REJECTED}
+)
+"""A filled parent is not over before its report, which comes at the end of its horizon."""
 
 
 def simulated_folder(run_folder: Path) -> Path:
@@ -43,17 +48,15 @@ async def unfinished_parents(execution_folder: Path) -> list[str]:
     path = execution_folder / "journal.db"
     if not path.exists():
         return []
-    states: dict[str, bool] = {}
+    is_over: dict[str, bool] = {}
     journal = await Journal.open(path, writer="execution", clock=WallClock(), on_failure=_no_writes)
     try:
         async for record in journal.read(after_sequence=0):
             event = execution_pb2.ExecutionEvent.FromString(record.payload)
-            is_over = event.kind == execution_pb2.EXECUTION_EVENT_KIND_FINISHED
-            if event.execution.execution_id:
-                states[event.execution.execution_id] = is_over or event.execution.state in FINAL_STATES
+            is_over[event.execution.execution_id] = event.kind in _LAST_KINDS
     finally:
         await journal.close()
-    return [execution_id for execution_id, is_final in states.items() if not is_final]
+    return [execution_id for execution_id, is_last in is_over.items() if not is_last]
 
 
 def _no_writes(error: BaseException) -> None:
