@@ -15,7 +15,6 @@ from tapeline.execution.v1 import execution_pb2
 from servers.journal import Journal
 from servers.model.clock import WallClock
 
-
 _LAST_KINDS = frozenset(
     {execution_pb2.EXECUTION_EVENT_KIND_FINISHED, execution_pb2.EXECUTION_EVENT_KIND_REJECTED}
 )
