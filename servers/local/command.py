@@ -63,7 +63,10 @@ def up(
         str, typer.Option("--symbols", help="Symbols of the recorded file, A,B; all by default.")
     ] = "",
     date: Annotated[
-        str, typer.Option("--date", help="Day of the recorded file, YYYY-MM-DD; its first by default.")
+        str,
+        typer.Option(
+            "--date", help="Session to begin with, YYYY-MM-DD; by default the file's first, or the next one."
+        ),
     ] = "",
     calendar: Annotated[
         str, typer.Option("--calendar", help="Trading calendar of symbols that instruments.toml lacks.")

@@ -17,6 +17,8 @@ from servers.local.screen import portfolio_table, report_panel
 from servers.model.nanos import NANO, nanos_to_text
 
 ACCOUNT = "demo"
+DEMONSTRATION_DATE = "2026-11-23"
+"""One session for everybody: the same seed and date make the same market."""
 OPENING_CASH = 10_000_000
 OPENING_SHARES = 20_000
 OPENING_PRICE = 118

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from servers.local.client import MeshClient
-from servers.local.demonstration import demonstrate, where_to_look_next
+from servers.local.demonstration import DEMONSTRATION_DATE, demonstrate, where_to_look_next
 from servers.local.replay import demonstration_folder, recorded_folder, simulated_folder
 from servers.local.report_file import write_reports
 from servers.local.screen import state_name
@@ -51,6 +51,7 @@ async def make_plan(options: UpOptions) -> MeshPlan:
         "speed": f"{speed:g}",
         "seed": str(options.seed),
         "hold": str(is_fast and not options.free_run).lower(),
+        "date": options.date,
     }
     if options.recorded is not None:
         folder = await recorded_folder(options.data, options.recorded, options.date)
@@ -58,10 +59,10 @@ async def make_plan(options: UpOptions) -> MeshPlan:
             "flow": "recorded",
             "recorded_file": str(options.recorded.resolve()),
             "symbols": options.symbols,
-            "date": options.date,
             "calendar": options.calendar,
         }
     elif options.is_demo:
+        exchange["date"] = options.date or DEMONSTRATION_DATE
         folder = demonstration_folder(options.data)
     else:
         folder = simulated_folder(options.data)

@@ -19,6 +19,8 @@ from servers.local.health import health_of
 from servers.local.mesh import Mesh, MeshError, read_mesh
 
 COMMAND = (sys.executable, "-m", "servers.local.command")
+SESSION_DATE = "2026-11-23"
+"""The same session every day: a test must not meet another market tomorrow."""
 START_SECONDS = 90.0
 STOP_SECONDS = 60.0
 

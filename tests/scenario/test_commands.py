@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 
 from servers.local.command import app
 from servers.local.mesh import read_mesh
-from tests.scenario.conftest import RunningMesh, StartMesh, eventually
+from tests.scenario.conftest import SESSION_DATE, RunningMesh, StartMesh, eventually
 
 
 def run(*words: str) -> Result:
@@ -27,7 +27,9 @@ def ready(mesh: RunningMesh) -> str:
 
 @pytest.mark.timeout(300)
 def test_a_trader_executes_looks_cancels_and_is_stopped(start_mesh: StartMesh, tmp_path: Path) -> None:
-    mesh = start_mesh("--speed", "400", environment={"TAPELINE_EXCHANGE_HOLD": "true"})
+    mesh = start_mesh(
+        "--speed", "400", "--date", SESSION_DATE, environment={"TAPELINE_EXCHANGE_HOLD": "true"}
+    )
     folder = ready(mesh)
     out = tmp_path / "one.json"
 

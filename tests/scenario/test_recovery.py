@@ -23,7 +23,7 @@ from servers.local.client import MeshClient
 from servers.local.executing import follow, is_final, release, start
 from servers.local.health import health_of
 from servers.local.parent_order import ParentOrder
-from tests.scenario.conftest import RunningMesh, StartMesh, eventually
+from tests.scenario.conftest import SESSION_DATE, RunningMesh, StartMesh, eventually
 
 ACCOUNT = "demo"
 SERVERS = ("exchange", "market_data", "orders", "risk", "portfolio", "execution")
@@ -114,6 +114,8 @@ async def test_twenty_kills_lose_and_double_nothing(start_mesh: StartMesh, tmp_p
     mesh = start_mesh(
         "--speed",
         "130",
+        "--date",
+        SESSION_DATE,
         environment={"CRASH_PLAN": str(plan_path), "PYTHONPATH": os.pathsep.join([crash_folder, *_paths()])},
     )
     await mesh.wait_ready()

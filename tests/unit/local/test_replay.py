@@ -103,6 +103,7 @@ async def test_the_simulated_market_is_live_and_free_and_the_others_fast_and_hel
     )
     demo = await make_plan(options(tmp_path, is_demo=True))
     assert (demo.settings["exchange"]["speed"], demo.settings["exchange"]["hold"]) == ("200", "true")
+    assert demo.settings["exchange"]["date"], "the demonstration is the same one every day"
     recorded = await make_plan(
         options(tmp_path, recorded=RECORDED, symbols="A,B", date="2013-10-07", speed=50.0)
     )
