@@ -68,7 +68,9 @@ def execution_view(parent: ParentOrder, working: WorkingParent | None, now_nanos
         participation_rate=share,
         arrival_price_nanos=parent.arrival_price_nanos,
         arrival_time_nanos=parent.arrival_time_nanos,
-        event_time_nanos=max(now_nanos, parent.last_event_time_nanos),
+        event_time_nanos=(
+            parent.last_event_time_nanos if parent.is_over else max(now_nanos, parent.last_event_time_nanos)
+        ),
         create_time_nanos=parent.create_time_nanos,
         traceparent=parent.traceparent,
         rejection=parent.rejection,
