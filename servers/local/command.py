@@ -24,7 +24,7 @@ from servers.local.receiver.store import SpanStore
 from servers.local.report_file import write_report
 from servers.local.screen import report_panel, state_name, terminal
 from servers.local.status import show_status
-from servers.local.switches import cancel_execution, set_kill_switch
+from servers.local.switches import cancel_execution, pause_execution, resume_execution, set_kill_switch
 from servers.local.traces import render_trace
 from servers.runtime.status import error_info
 
@@ -180,6 +180,22 @@ def cancel(
 
 
 @app.command()
+def pause(
+    execution_id: Annotated[str, typer.Argument(help="The parent order.")], mesh: MeshOption = DEFAULT_FOLDER
+) -> None:
+    """Pause a parent order: nothing is sent until it is resumed; working children are cancelled."""
+    sys.exit(_run(pause_execution(mesh, execution_id, terminal())))
+
+
+@app.command()
+def resume(
+    execution_id: Annotated[str, typer.Argument(help="The parent order.")], mesh: MeshOption = DEFAULT_FOLDER
+) -> None:
+    """Let a paused parent order go on, re-planned under its cap."""
+    sys.exit(_run(resume_execution(mesh, execution_id, terminal())))
+
+
+@app.command()
 def status(account: AccountOption = "demo", mesh: MeshOption = DEFAULT_FOLDER) -> None:
     """Show servers, session, parent orders, positions and cash of a running mesh."""
 
@@ -214,8 +230,10 @@ def trace(
     if not shown:
         console.print(f"no spans of {execution_id} in {path}", highlight=False)
         sys.exit(EXIT_FAILED)
-    for spans in shown:
+    for spans in shown if full else shown[:1]:
         console.print(render_trace(spans, is_full=full))
+    if len(shown) > 1 and not full:
+        console.print(f"{len(shown) - 1} more traces are linked to it; --full prints them", highlight=False)
 
 
 @app.command()

@@ -137,6 +137,6 @@ def _disk(folder: Path) -> Finding:
 
 
 def _is_known(variable: str) -> bool:
-    if variable in ("TAPELINE_CONFIG", "TAPELINE_NATIVE"):
+    if variable in ("TAPELINE_CONFIG", "TAPELINE_NATIVE", "TAPELINE_MESH"):
         return True
     return any(variable.startswith(f"TAPELINE_{server.upper()}_") for server in default_ports())

@@ -68,6 +68,7 @@ class ServerProcess:
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self.failure: str | None = None
+        self._last_line = ""
 
     def start(self) -> None:
         """Start it and keep it running until `stop`."""
@@ -96,7 +97,7 @@ class ServerProcess:
             if self._stopping.is_set():
                 return
             if code == WRONG_SETTINGS_EXIT:
-                self.failure = f"{self.name} refuses its settings; see {self._log_path}"
+                self.failure = f"{self.name} refuses to start: {self._last_line or self._log_path}"
                 self._listener.notice(self.name, self.failure)
                 return
             if time.monotonic() - started > CALM_SECONDS:
@@ -140,7 +141,8 @@ class ServerProcess:
                 if not line:
                     return
                 log.write(line)
-                self._listener.said(self.name, line.decode("utf-8", "replace").rstrip())
+                self._last_line = line.decode("utf-8", "replace").rstrip()
+                self._listener.said(self.name, self._last_line)
 
 
 def _describe(code: int) -> str:

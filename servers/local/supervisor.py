@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import os
 import time
 from collections.abc import Mapping
@@ -43,7 +42,7 @@ class MeshPlan:
 
 
 class Supervisor:
-    """Runs a mesh; use it with `async with`.
+    """Runs a mesh in a run folder that the caller holds; use it with `async with`.
 
     Args:
         plan: what to start.
@@ -54,7 +53,7 @@ class Supervisor:
         self.plan = plan
         self._listener = listener
         self._processes: dict[str, ServerProcess] = {}
-        self._lock_file: int | None = None
+        self._is_stopped = False
         self.mesh = Mesh(str(plan.run_folder.resolve()), os.getpid(), plan.flow)
 
     @property
@@ -63,7 +62,6 @@ class Supervisor:
         return self.plan.run_folder / "mesh.json"
 
     async def __aenter__(self) -> Self:
-        self._lock()
         try:
             self.mesh.servers = pick_places(STOP_ORDER, self.plan.port_base)
             for folder in (self.plan.run_folder / "logs", self.plan.state_folder):
@@ -99,10 +97,8 @@ class Supervisor:
             if process is not None:
                 await process.stop(STOP_SECONDS)
         self._processes.clear()
-        if self._lock_file is not None:
-            self.mesh_path.unlink(missing_ok=True)
-            os.close(self._lock_file)
-            self._lock_file = None
+        self._is_stopped = True
+        self.mesh_path.unlink(missing_ok=True)
 
     async def wait_ready(self, timeout_seconds: float = READY_SECONDS) -> None:
         """Return when every server says SERVING.
@@ -114,18 +110,23 @@ class Supervisor:
         async with asyncio.TaskGroup() as group:
             for name in list(waiting):
                 group.create_task(self._wait_serving(name, waiting, deadline))
-        failures = [process.failure for process in self._processes.values() if process.failure]
+        failures = self._failures()
+        if failures:
+            raise MeshError("; ".join(failures))
         if waiting:
-            reason = "; ".join(failures) or f"logs are in {self.plan.run_folder / 'logs'}"
+            reason = f"logs are in {self.plan.run_folder / 'logs'}"
             raise MeshError(f"not ready within {timeout_seconds:g} s: {', '.join(sorted(waiting))}. {reason}")
 
     def restarts(self) -> Mapping[str, int]:
         """Return how often each server was started again."""
         return {name: process.restarts for name, process in self._processes.items()}
 
+    def _failures(self) -> list[str]:
+        return [process.failure for process in self._processes.values() if process.failure]
+
     async def _wait_serving(self, name: str, waiting: set[str], deadline: float) -> None:
         address = self.mesh.address(name)
-        while time.monotonic() < deadline and not self._processes[name].failure:
+        while time.monotonic() < deadline and not self._failures():
             if await health_of(address) == "SERVING":
                 waiting.discard(name)
                 return
@@ -147,19 +148,5 @@ class Supervisor:
         return {**os.environ, **{prefix + field.upper(): text for field, text in settings.items()}}
 
     def _write_mesh(self) -> None:
-        if self._lock_file is not None:
+        if not self._is_stopped:
             self.mesh.write(self.mesh_path)
-
-    def _lock(self) -> None:
-        """Hold the run folder: two meshes in one folder would write over each other."""
-        self.plan.run_folder.mkdir(parents=True, exist_ok=True)
-        lock_file = os.open(self.plan.run_folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(lock_file)
-            raise MeshError(
-                f"a mesh is already running in {self.plan.run_folder}; stop it, or take another folder with"
-                " --data"
-            ) from None
-        self._lock_file = lock_file

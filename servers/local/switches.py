@@ -1,4 +1,4 @@
-"""What stops trading: cancelling a parent order, the kill switch."""
+"""What stops trading: pausing or cancelling a parent order, the kill switch."""
 
 from __future__ import annotations
 
@@ -19,6 +19,30 @@ async def cancel_execution(mesh: Path, execution_id: str, console: Console) -> i
     async with MeshClient(read_mesh(mesh)) as client:
         response = await client.execution.CancelExecution(
             execution_service_pb2.CancelExecutionRequest(
+                request_id=str(uuid.uuid4()), execution_id=execution_id
+            )
+        )
+    console.print(f"execution {execution_id} is {state_name(response.execution)}", highlight=False)
+    return 0
+
+
+async def pause_execution(mesh: Path, execution_id: str, console: Console) -> int:
+    """Pause a parent order and say how it stands."""
+    async with MeshClient(read_mesh(mesh)) as client:
+        response = await client.execution.PauseExecution(
+            execution_service_pb2.PauseExecutionRequest(
+                request_id=str(uuid.uuid4()), execution_id=execution_id
+            )
+        )
+    console.print(f"execution {execution_id} is {state_name(response.execution)}", highlight=False)
+    return 0
+
+
+async def resume_execution(mesh: Path, execution_id: str, console: Console) -> int:
+    """Resume a parent order and say how it stands."""
+    async with MeshClient(read_mesh(mesh)) as client:
+        response = await client.execution.ResumeExecution(
+            execution_service_pb2.ResumeExecutionRequest(
                 request_id=str(uuid.uuid4()), execution_id=execution_id
             )
         )

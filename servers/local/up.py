@@ -13,6 +13,7 @@ from rich.text import Text
 
 from servers.local.client import MeshClient
 from servers.local.demonstration import DEMONSTRATION_DATE, demonstrate, where_to_look_next
+from servers.local.folder import hold_folder
 from servers.local.replay import demonstration_folder, recorded_folder, simulated_folder
 from servers.local.report_file import write_reports
 from servers.local.screen import state_name
@@ -77,7 +78,12 @@ async def make_plan(options: UpOptions) -> MeshPlan:
 
 async def bring_up(options: UpOptions, console: Console) -> int:
     """Run the mesh until Ctrl-C or SIGTERM, or to the end of the demonstration; return the exit code."""
-    plan = await make_plan(options)
+    with hold_folder(options.data):
+        # Only now: planning empties the folder of a demonstration and opens the journal of a replay.
+        return await _run(await make_plan(options), options, console)
+
+
+async def _run(plan: MeshPlan, options: UpOptions, console: Console) -> int:
     console.print(f"Starting the mesh in {plan.run_folder} ...", highlight=False)
     code = 0
     try:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from servers.model.errors import InvalidInput
 from servers.runtime.channels import Channels
 from servers.runtime.component import Component, Context
 from servers.runtime.health import Health
@@ -93,7 +94,7 @@ def run(name: str, settings_type: type[SettingsT], build: Build[SettingsT]) -> N
             die_with_parent()
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             code = runner.run(_serve(name, settings, build))
-    except (WrongSettings, SecurityError) as error:
+    except (WrongSettings, SecurityError, InvalidInput) as error:
         code = _say(name, error, EXIT_WRONG_SETTINGS)
     except PortTaken as error:
         code = _say(name, error, EXIT_PORT_TAKEN)
@@ -115,7 +116,7 @@ async def _serve(name: str, settings: SettingsT, build: Build[SettingsT]) -> int
     stopped = asyncio.create_task(stop.wait())
     try:
         server = await _start_unless(stopped, settings, context, build)
-    except (PortTaken, SecurityError, WrongSettings):
+    except (PortTaken, SecurityError, WrongSettings, InvalidInput):
         raise
     except Exception as error:  # whatever it is, the process says it and ends
         log.critical("could not start", exc_info=error)

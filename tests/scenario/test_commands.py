@@ -84,7 +84,36 @@ def test_words_that_mean_nothing_get_one_line_and_change_nothing(start_mesh: Sta
         assert expected in result.output, result.output
         assert "Traceback" not in result.output
     assert "tapeline up" in run("status", "--mesh", folder + "-elsewhere").output
-    assert "already running" in run("up", "--data", folder, "--port-base", "0").output
+    kept = Path(folder) / "demonstration" / "kept"
+    kept.parent.mkdir()
+    kept.touch()
+    for words in (("up",), ("up", "--demo")):
+        assert "already running" in run(*words, "--data", folder, "--port-base", "0").output
+    assert kept.exists(), "a running mesh's state was removed"
+
+
+@pytest.mark.timeout(300)
+def test_a_file_that_cannot_be_replayed_is_named_with_its_row_and_nothing_keeps_running(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "trades.csv"
+    path.write_text("symbol,time_ms,price,size\nA,1381152601000,5,100\nA,1381152602000,minus,100\n")
+    result = run(
+        "up",
+        "--recorded",
+        str(path),
+        "--date",
+        "2013-10-07",
+        "--data",
+        str(tmp_path / "run"),
+        "--port-base",
+        "0",
+    )
+    assert result.exit_code == 1, result.output
+    for words in ("exchange refuses to start", "trades.csv, row 2, column price", "minus"):
+        assert words in result.output
+    assert not (tmp_path / "run" / "mesh.json").exists()
+    assert not psutil.Process().children(recursive=True)
 
 
 @pytest.mark.timeout(300)

@@ -82,7 +82,7 @@ async def test_one_that_refuses_its_settings_is_not_started_again(tmp_path: Path
     process.start()
     await until(lambda: process.failure is not None)
     assert process.failure is not None
-    assert "refuses its settings" in process.failure
+    assert process.failure == "choosy refuses to start: wrong settings"
     assert process.restarts == 0
     await process.stop(10)
 
