@@ -87,13 +87,13 @@ def test_words_that_mean_nothing_get_one_line_and_change_nothing(start_mesh: Sta
     kept = Path(folder) / "demonstration" / "kept"
     kept.parent.mkdir()
     kept.touch()
-    for words in (("up",), ("up", "--demo")):
-        assert "already running" in run(*words, "--data", folder, "--port-base", "0").output
+    for ups in (["up"], ["up", "--demo"]):
+        assert "already running" in run(*ups, "--data", folder, "--port-base", "0").output
     assert kept.exists(), "a running mesh's state was removed"
 
 
 @pytest.mark.timeout(300)
-def test_a_file_that_cannot_be_replayed_is_named_with_its_row_and_nothing_keeps_running(
+def test_a_file_that_cannot_be_replayed_is_named_and_nothing_keeps_running(
     tmp_path: Path,
 ) -> None:
     path = tmp_path / "trades.csv"
