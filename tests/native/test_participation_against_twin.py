@@ -1,10 +1,12 @@
+from typing import Any
+
 import numpy as np
 import pytest
-import twins
 from hypothesis import given
 from hypothesis import strategies as st
 
 from native.participation import ParticipationTracker
+from tests.native import twins
 
 WINDOW, SHORTEST = 50, 10
 CAPS = (0.0, 0.05, 0.1, 0.25, 0.9)
@@ -16,17 +18,19 @@ events = st.lists(
 )
 
 
-def one(value):
+def one(value: Any) -> Any:
     return np.array([value], np.int64)
 
 
 @given(events, st.sampled_from(CAPS), st.booleans(), st.sampled_from([1, SHORTEST, WINDOW]))
 def test_whoever_does_no_more_than_allowed_keeps_the_cap_wherever_it_is_promised(
-    steps, cap, on_tape, shortest
-):
+    steps: Any, cap: Any, on_tape: Any, shortest: Any
+) -> None:
     tracker = ParticipationTracker(WINDOW, shortest, own_on_tape=on_tape)
     cap_billionths = int(cap * 10**9 + 0.5)
-    tape, own, now = [], [], 0
+    tape: list[tuple[int, int]] = []
+    own: list[tuple[int, int]] = []
+    now = 0
     for gap, volume, part in steps:
         now += gap
         tracker.add_volume(one(now), one(volume))
@@ -43,7 +47,7 @@ def test_whoever_does_no_more_than_allowed_keeps_the_cap_wherever_it_is_promised
                 tracker.add_volume(one(now), one(size))
                 tape.append((now, size))
 
-    def holds(start, end):
+    def holds(start: Any, end: Any) -> Any:
         done = sum(size for time, size in own if start < time <= end)
         market = sum(size for time, size in tape if start < time <= end) + (0 if on_tape else done)
         return done * 10**9 <= cap_billionths * market
@@ -58,7 +62,7 @@ def test_whoever_does_no_more_than_allowed_keeps_the_cap_wherever_it_is_promised
             assert holds(end - WINDOW, end)
 
 
-def test_the_rates_of_the_window_are_told():
+def test_the_rates_of_the_window_are_told() -> None:
     tracker = ParticipationTracker(100, 100)
     assert tracker.participation_rate(0) == 0.0
     tracker.add_volume(np.array([10, 20]), np.array([60, 30]))
@@ -69,7 +73,7 @@ def test_the_rates_of_the_window_are_told():
     assert tracker.volume_nanos(110) == 40
 
 
-def test_an_own_fill_may_come_late_and_still_counts_at_its_time():
+def test_an_own_fill_may_come_late_and_still_counts_at_its_time() -> None:
     tracker = ParticipationTracker(100, 10)
     tracker.add_volume(np.array([10, 20, 30]), np.array([100, 100, 100]))
     tracker.add_own_fill(25, 4)
@@ -78,7 +82,7 @@ def test_an_own_fill_may_come_late_and_still_counts_at_its_time():
     assert tracker.own_nanos(30) == 6
 
 
-def test_corrections_restore_what_never_happened():
+def test_corrections_restore_what_never_happened() -> None:
     tracker = ParticipationTracker(100, 100)
     tracker.add_volume(np.array([10, 20]), np.array([900, 900]))
     tracker.add_own_fill(20, 50)
@@ -93,7 +97,7 @@ def test_corrections_restore_what_never_happened():
     tracker.correct_volume(5, 1)
 
 
-def test_many_events_pass_through_and_only_the_window_is_kept():
+def test_many_events_pass_through_and_only_the_window_is_kept() -> None:
     tracker = ParticipationTracker(1000, 100)
     for start in range(0, 100_000, 500):
         tracker.add_volume(np.arange(start, start + 500), np.full(500, 7))
@@ -119,6 +123,6 @@ def test_many_events_pass_through_and_only_the_window_is_kept():
         (lambda t: ParticipationTracker(10, 11), "does not hold"),
     ],
 )
-def test_bad_input_is_refused_with_its_reason(call, message):
+def test_bad_input_is_refused_with_its_reason(call: Any, message: Any) -> None:
     with pytest.raises(ValueError, match=message):
         call(ParticipationTracker())

@@ -1,17 +1,18 @@
 from fractions import Fraction
+from typing import Any
 
 import pytest
-import twins
 from hypothesis import given
 from hypothesis import strategies as st
 
 from native.schedule import Schedule, StaticVwapSchedule, TwapSchedule, largest_remainder
+from tests.native import twins
 
 weights = st.lists(st.floats(0, 1e6), min_size=1, max_size=12).filter(lambda values: sum(values) > 1e-9)
 
 
 @st.composite
-def schedules(draw):
+def schedules(draw: Any) -> Any:
     lot = draw(st.sampled_from([1, 10**9, 100 * 10**9]))
     quantity = lot * draw(st.integers(1, 10**6))
     start = draw(st.integers(-(10**12), 1_700_000_000 * 10**9))
@@ -29,7 +30,7 @@ def schedules(draw):
 
 
 @given(schedules(), st.lists(st.fractions(0, 1), max_size=20))
-def test_targets_rise_in_whole_lots_to_the_exact_quantity_along_the_curve(made, moments):
+def test_targets_rise_in_whole_lots_to_the_exact_quantity_along_the_curve(made: Any, moments: Any) -> None:
     schedule, (edges, shares) = made
     assert schedule.target_nanos(schedule.start_nanos) == 0
     assert schedule.target_nanos(schedule.end_nanos) == schedule.quantity_nanos
@@ -47,7 +48,9 @@ def test_targets_rise_in_whole_lots_to_the_exact_quantity_along_the_curve(made, 
 
 
 @given(schedules(), st.fractions(0, 1), st.fractions(0, 1), st.fractions(0, 1))
-def test_after_a_halt_the_missed_quantity_is_spread_without_a_jump(made, halted, pause, later):
+def test_after_a_halt_the_missed_quantity_is_spread_without_a_jump(
+    made: Any, halted: Any, pause: Any, later: Any
+) -> None:
     schedule, _ = made
     span = schedule.end_nanos - schedule.start_nanos
     freeze = schedule.start_nanos + int(span * halted)
@@ -70,7 +73,9 @@ def test_after_a_halt_the_missed_quantity_is_spread_without_a_jump(made, halted,
 
 
 @given(schedules(), st.fractions(0, 1), st.fractions(0, 1))
-def test_a_new_plan_starts_at_what_is_done_and_ends_at_the_quantity(made, moment, part):
+def test_a_new_plan_starts_at_what_is_done_and_ends_at_the_quantity(
+    made: Any, moment: Any, part: Any
+) -> None:
     schedule, _ = made
     now = schedule.start_nanos + int((schedule.end_nanos - schedule.start_nanos - 1) * moment)
     done = int(schedule.quantity_nanos * part)
@@ -82,7 +87,7 @@ def test_a_new_plan_starts_at_what_is_done_and_ends_at_the_quantity(made, moment
 
 
 @given(schedules(), st.fractions(0, 1))
-def test_the_next_change_is_the_first_moment_with_a_higher_target(made, moment):
+def test_the_next_change_is_the_first_moment_with_a_higher_target(made: Any, moment: Any) -> None:
     schedule, _ = made
     now = schedule.start_nanos + int((schedule.end_nanos - schedule.start_nanos) * moment)
     change = schedule.next_change_nanos(now)
@@ -93,26 +98,26 @@ def test_the_next_change_is_the_first_moment_with_a_higher_target(made, moment):
 
 
 @given(st.integers(0, 10**15), st.sampled_from([1, 7, 10**9]), weights)
-def test_the_largest_remainder_equals_its_twin_and_sums_exactly(quantity, lot, shares):
+def test_the_largest_remainder_equals_its_twin_and_sums_exactly(quantity: Any, lot: Any, shares: Any) -> None:
     split = largest_remainder(quantity, lot, shares)
     assert split == twins.largest_remainder(quantity, lot, shares)
     assert sum(split) == quantity
 
 
-def test_a_twap_of_three_lots_puts_each_in_the_middle_of_its_third():
+def test_a_twap_of_three_lots_puts_each_in_the_middle_of_its_third() -> None:
     schedule = TwapSchedule(3, 1, 0, 60)
     assert isinstance(schedule, Schedule)
     assert [schedule.target_nanos(now) for now in (0, 9, 11, 29, 31, 49, 51, 60)] == [0, 0, 1, 1, 2, 2, 3, 3]
     assert schedule.lot_nanos == 1
 
 
-def test_resuming_without_a_halt_changes_nothing():
+def test_resuming_without_a_halt_changes_nothing() -> None:
     schedule = TwapSchedule(100, 1, 0, 100)
     schedule.resume(50)
     assert schedule.target_nanos(50) == 50
 
 
-def frozen():
+def frozen() -> Any:
     schedule = TwapSchedule(100, 1, 0, 100)
     schedule.freeze(50)
     return schedule
@@ -137,6 +142,6 @@ def frozen():
         (lambda: frozen().resume(49), "before the freeze"),
     ],
 )
-def test_bad_input_is_refused_with_its_reason(call, message):
+def test_bad_input_is_refused_with_its_reason(call: Any, message: Any) -> None:
     with pytest.raises(ValueError, match=message):
         call()

@@ -1,9 +1,9 @@
 import math
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import pytest
-import twins
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,19 +17,22 @@ from native.slippage import (
     slippage_bps,
     tracking_error_bps,
 )
+from tests.native import twins
 
 nanos = st.integers(1, 10**15)
 tapes = st.lists(st.tuples(nanos, st.integers(0, 10**15), st.integers(0, 9)), max_size=40)
 
 
-def columns(tape):
+def columns(tape: Any) -> Any:
     prices = np.array([price for price, _, _ in tape], np.int64)
     sizes = np.array([size for _, size, _ in tape], np.int64)
     return prices, sizes, np.cumsum(np.array([gap for _, _, gap in tape], np.int64), dtype=np.int64)
 
 
 @given(tapes, st.integers(-5, 300), st.integers(-5, 300))
-def test_an_interval_vwap_is_exact_over_the_prints_between_both_ends_included(tape, start, end):
+def test_an_interval_vwap_is_exact_over_the_prints_between_both_ends_included(
+    tape: Any, start: Any, end: Any
+) -> None:
     prices, sizes, times = columns(tape)
     inside = [
         (price, size) for (price, size, _), time in zip(tape, times, strict=True) if start <= time <= end
@@ -46,12 +49,12 @@ def test_an_interval_vwap_is_exact_over_the_prints_between_both_ends_included(ta
 
 
 @given(tapes.filter(bool), st.integers(-5, 200), st.integers(0, 100))
-def test_an_interval_twap_weighs_each_price_by_how_long_it_stood(tape, start, length):
+def test_an_interval_twap_weighs_each_price_by_how_long_it_stood(tape: Any, start: Any, length: Any) -> None:
     prices, _, times = columns(tape)
     end = start + length
     twap = interval_twap(prices, times, start, end)
 
-    def in_force(moment):
+    def in_force(moment: Any) -> Any:
         before = [price for price, time in zip(prices.tolist(), times, strict=True) if time <= moment]
         return before[-1] if before else int(prices[np.searchsorted(times, times[0], side="left")])
 
@@ -66,8 +69,8 @@ def test_an_interval_twap_weighs_each_price_by_how_long_it_stood(tape, start, le
 
 @given(tapes, st.integers(0, 300), st.integers(1, 10**16), st.integers(1, 100))
 def test_a_participation_weighted_price_takes_the_first_volume_and_the_last_print_in_part(
-    tape, start, quantity, percent
-):
+    tape: Any, start: Any, quantity: Any, percent: Any
+) -> None:
     prices, sizes, times = columns(tape)
     left = wanted = quantity * 10**9 // (percent * 10**7)
     taken = []
@@ -89,7 +92,9 @@ def test_a_participation_weighted_price_takes_the_first_volume_and_the_last_prin
     st.integers(-(10**25), 10**25),
     st.integers(0, 10**25),
 )
-def test_the_parts_of_a_shortfall_add_up_to_the_last_unit(side, fills, marks, unfilled, impact, fees):
+def test_the_parts_of_a_shortfall_add_up_to_the_last_unit(
+    side: Any, fills: Any, marks: Any, unfilled: Any, impact: Any, fees: Any
+) -> None:
     decision, arrival, close = marks
     prices, sizes, mids = (np.array([fill[k] for fill in fills], np.int64) for k in range(3))
     filled = sum(size for _, size, _ in fills)
@@ -114,11 +119,11 @@ def test_the_parts_of_a_shortfall_add_up_to_the_last_unit(side, fills, marks, un
 
 
 @given(st.integers(-(10**30), 10**30), st.integers(1, 10**18))
-def test_rounding_goes_to_the_nearest_and_halves_to_even(numerator, denominator):
+def test_rounding_goes_to_the_nearest_and_halves_to_even(numerator: Any, denominator: Any) -> None:
     assert round_half_even(numerator, denominator) == round(Fraction(numerator, denominator))
 
 
-def test_a_positive_slippage_is_a_cost_on_both_sides():
+def test_a_positive_slippage_is_a_cost_on_both_sides() -> None:
     assert slippage_bps(1, 101.0, 100.0) == pytest.approx(100.0)
     assert slippage_bps(-1, 101.0, 100.0) == pytest.approx(-100.0)
     assert tracking_error_bps(99.0, 100.0) == pytest.approx(100.0)
@@ -154,7 +159,7 @@ ONE, TWO, BACK = np.array([1]), np.array([1, 2]), np.array([2, 1])
         (lambda: shortfall(1, 1, 1, 1, 1, ONE, ONE, EMPTY), ValueError, "mids_when_sent has 0"),
     ],
 )
-def test_bad_input_is_refused_with_its_reason(call, error, message):
+def test_bad_input_is_refused_with_its_reason(call: Any, error: Any, message: Any) -> None:
     if error is None:
         assert call() == 9e9
         return

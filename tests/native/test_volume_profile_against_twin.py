@@ -1,13 +1,14 @@
 from fractions import Fraction
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
-import twins
 from hypothesis import given
 from hypothesis import strategies as st
 
 from native.volume_profile import PriceProfile, TimeProfile, static_curve
+from tests.native import twins
 
 TICK = 10**7
 trades = st.lists(
@@ -15,7 +16,7 @@ trades = st.lists(
 )
 
 
-def filled(tape, batch=7):
+def filled(tape: Any, batch: Any = 7) -> Any:
     profile = PriceProfile(TICK)
     for start in range(0, len(tape), batch):
         prices, sizes = zip(*tape[start : start + batch], strict=True)
@@ -24,7 +25,7 @@ def filled(tape, batch=7):
 
 
 @given(trades, st.integers(1, 100))
-def test_levels_point_of_control_and_value_area_equal_their_twins(tape, percent):
+def test_levels_point_of_control_and_value_area_equal_their_twins(tape: Any, percent: Any) -> None:
     profile, levels = filled(tape), twins.price_levels(tape, TICK)
     prices, volumes = profile.volumes()
     assert prices.tolist() == list(levels)
@@ -35,7 +36,7 @@ def test_levels_point_of_control_and_value_area_equal_their_twins(tape, percent)
 
 
 @given(trades, st.data())
-def test_a_corrected_print_leaves_no_trace(tape, data):
+def test_a_corrected_print_leaves_no_trace(tape: Any, data: Any) -> None:
     profile = filled(tape)
     wrong = data.draw(st.integers(0, len(tape) - 1))
     right = (data.draw(st.integers(-900 * TICK, 900 * TICK)), data.draw(st.integers(1, 10**15)))
@@ -47,7 +48,7 @@ def test_a_corrected_print_leaves_no_trace(tape, data):
 
 
 @given(st.lists(st.tuples(st.integers(-5, 45), st.integers(0, 10**15)), min_size=1, max_size=40))
-def test_volume_by_time_counts_each_print_in_its_bin(tape):
+def test_volume_by_time_counts_each_print_in_its_bin(tape: Any) -> None:
     edges = [0, 10, 15, 40]
     profile = TimeProfile(np.array(edges))
     times, sizes = (np.array(column) for column in zip(*tape, strict=True))
@@ -63,13 +64,13 @@ def test_volume_by_time_counts_each_print_in_its_bin(tape):
     assert profile.outside_nanos == 0
 
 
-def test_the_static_curve_is_the_mean_share_of_the_trailing_sessions_that_traded():
+def test_the_static_curve_is_the_mean_share_of_the_trailing_sessions_that_traded() -> None:
     sessions = np.array([[9.0, 1.0], [1.0, 3.0], [0.0, 0.0], [2.0, 2.0]])
     assert static_curve(sessions, 3).tolist() == [0.375, 0.625]
     assert static_curve(sessions).tolist() == pytest.approx([(0.9 + 0.25 + 0.5) / 3, (0.1 + 0.75 + 0.5) / 3])
 
 
-def test_an_empty_profile_has_no_point_of_control():
+def test_an_empty_profile_has_no_point_of_control() -> None:
     profile = PriceProfile(1)
     profile.add(np.empty(0, np.int64), np.empty(0, np.int64))
     assert profile.point_of_control_nanos() is None
@@ -99,6 +100,6 @@ ONE = np.array([1])
         (lambda: static_curve(np.ones((1, 1)), 0), "trailing_sessions must be above zero"),
     ],
 )
-def test_bad_input_is_refused_with_its_reason(call, message):
+def test_bad_input_is_refused_with_its_reason(call: Any, message: Any) -> None:
     with pytest.raises(ValueError, match=message):
         call()

@@ -1,8 +1,8 @@
 import math
+from typing import Any
 
 import numpy as np
 import pytest
-import twins
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,6 +21,7 @@ from native.vwap_bands import (
     rolling_vwap_bands_by_time,
     session_vwap_bands,
 )
+from tests.native import twins
 
 LANES = (2, 4, 8)
 tapes = st.lists(
@@ -28,27 +29,27 @@ tapes = st.lists(
 )
 
 
-def columns(tape):
+def columns(tape: Any) -> Any:
     prices, sizes, gaps = (np.array(column, dtype=np.int64) for column in zip(*tape, strict=True))
     return prices, sizes, np.cumsum(gaps)
 
 
-def pairs(tape):
+def pairs(tape: Any) -> Any:
     return [(price, size) for price, size, _ in tape]
 
 
-def check(actual, expected):
+def check(actual: Any, expected: Any) -> Any:
     np.testing.assert_allclose(actual, expected, rtol=1e-12)
 
 
 @pytest.fixture(autouse=True)
-def _widest_lanes_afterwards():
+def _widest_lanes_afterwards() -> Any:
     yield
     choose_lanes()
 
 
 @given(tapes, st.lists(st.integers(0, 2000), unique=True, max_size=4).map(sorted), st.sampled_from(LANES))
-def test_session_series_equals_its_twin_across_boundaries(tape, boundaries, lanes):
+def test_session_series_equals_its_twin_across_boundaries(tape: Any, boundaries: Any, lanes: Any) -> None:
     choose_lanes(lanes)
     prices, sizes, times = columns(tape)
     windows = twins.session_windows(times.tolist(), boundaries)
@@ -60,7 +61,7 @@ def test_session_series_equals_its_twin_across_boundaries(tape, boundaries, lane
 
 
 @given(tapes, st.integers(1, 100), st.sampled_from(LANES))
-def test_rolling_by_count_equals_its_twin(tape, window, lanes):
+def test_rolling_by_count_equals_its_twin(tape: Any, window: Any, lanes: Any) -> None:
     choose_lanes(lanes)
     prices, sizes, _ = columns(tape)
     windows = twins.count_windows(len(tape), window)
@@ -68,7 +69,7 @@ def test_rolling_by_count_equals_its_twin(tape, window, lanes):
 
 
 @given(tapes, st.integers(1, 1500), st.sampled_from(LANES))
-def test_rolling_by_time_equals_its_twin(tape, window, lanes):
+def test_rolling_by_time_equals_its_twin(tape: Any, window: Any, lanes: Any) -> None:
     choose_lanes(lanes)
     prices, sizes, times = columns(tape)
     windows = twins.time_windows(times.tolist(), window)
@@ -77,7 +78,7 @@ def test_rolling_by_time_equals_its_twin(tape, window, lanes):
 
 @pytest.mark.parametrize("lanes", LANES)
 @pytest.mark.parametrize("window", [1, 7, 16, 1000, 1500, 5000])
-def test_long_series_cross_blocks_and_marks_without_a_seam(lanes, window):
+def test_long_series_cross_blocks_and_marks_without_a_seam(lanes: Any, window: Any) -> None:
     choose_lanes(lanes)
     generator = np.random.default_rng(window)
     count = 7001
@@ -92,7 +93,7 @@ def test_long_series_cross_blocks_and_marks_without_a_seam(lanes, window):
         check(rolling_vwap_by_time(prices, sizes, times, window)[i], twins.vwap(trades[lefts[i] :]))
 
 
-def test_a_series_written_past_the_cache_is_the_same():
+def test_a_series_written_past_the_cache_is_the_same() -> None:
     count = (1 << 20) + 123
     prices = np.arange(1, count + 1, dtype=np.int64) * 10**7
     sizes = np.arange(count, dtype=np.int64) % 997 * 10**9
@@ -107,7 +108,7 @@ def test_a_series_written_past_the_cache_is_the_same():
     )
 
 
-def test_a_print_of_an_extreme_size_leaves_no_trace_once_it_has_left_the_window():
+def test_a_print_of_an_extreme_size_leaves_no_trace_once_it_has_left_the_window() -> None:
     prices = np.array([10**9] * 5 + [9 * 10**18] + [10**9] * 50, np.int64)
     sizes = np.array([1] * 5 + [9 * 10**18] + [1] * 50, np.int64)
     times = np.arange(56, dtype=np.int64)
@@ -117,7 +118,7 @@ def test_a_print_of_an_extreme_size_leaves_no_trace_once_it_has_left_the_window(
 
 
 @given(tapes, st.integers(0, 2000))
-def test_an_anchor_starts_the_average_and_nothing_stands_before_it(tape, anchor):
+def test_an_anchor_starts_the_average_and_nothing_stands_before_it(tape: Any, anchor: Any) -> None:
     prices, sizes, times = columns(tape)
     first = int(np.searchsorted(times, anchor))
     series = anchored_vwap_series(prices, sizes, times, anchor)
@@ -132,7 +133,7 @@ def test_an_anchor_starts_the_average_and_nothing_stands_before_it(tape, anchor)
 @given(
     tapes, st.integers(1, 40), st.integers(1, 400), st.lists(st.integers(0, 2000), unique=True).map(sorted)
 )
-def test_bands_equal_their_twins(tape, count, window, boundaries):
+def test_bands_equal_their_twins(tape: Any, count: Any, window: Any, boundaries: Any) -> None:
     prices, sizes, times = columns(tape)
     cases = (
         (rolling_vwap_bands_by_count(prices, sizes, count), twins.count_windows(len(tape), count)),
@@ -155,7 +156,9 @@ def test_bands_equal_their_twins(tape, count, window, boundaries):
 
 
 @given(tapes, st.integers(1, 90), st.data())
-def test_a_running_average_in_batches_is_exact_also_after_corrections(tape, batch, data):
+def test_a_running_average_in_batches_is_exact_also_after_corrections(
+    tape: Any, batch: Any, data: Any
+) -> None:
     prices, sizes, _ = columns(tape)
     running = RunningVwap()
     for start in range(0, len(tape), batch):
@@ -173,7 +176,7 @@ def test_a_running_average_in_batches_is_exact_also_after_corrections(tape, batc
 
 
 @given(tapes, st.lists(st.integers(0, 2000), unique=True, max_size=4).map(sorted), st.integers(1, 40))
-def test_a_running_average_begins_anew_at_each_boundary(tape, boundaries, batch):
+def test_a_running_average_begins_anew_at_each_boundary(tape: Any, boundaries: Any, batch: Any) -> None:
     prices, sizes, times = columns(tape)
     running = RunningVwap(boundaries)
     windows = twins.session_windows(times.tolist(), boundaries)
@@ -189,7 +192,9 @@ def test_a_running_average_begins_anew_at_each_boundary(tape, boundaries, batch)
 
 
 @given(tapes, st.booleans(), st.integers(1, 400), st.integers(1, 40), st.data())
-def test_a_rolling_average_holds_its_window_exactly(tape, by_count, window, batch, data):
+def test_a_rolling_average_holds_its_window_exactly(
+    tape: Any, by_count: Any, window: Any, batch: Any, data: Any
+) -> None:
     prices, sizes, times = columns(tape)
     rolling = RollingVwap(window_count=window) if by_count else RollingVwap(window_nanos=window)
     for start in range(0, len(tape), batch):
@@ -205,12 +210,13 @@ def test_a_rolling_average_holds_its_window_exactly(tape, by_count, window, batc
     check(rolling.vwap, twins.vwap(held))
     np.testing.assert_allclose(rolling.deviation, twins.deviation(held), rtol=1e-6, atol=1e-3)
     wrong = data.draw(st.integers(first, last))
-    assert rolling.correct(*pairs(tape)[wrong], int(times[wrong]))
+    price, size = pairs(tape)[wrong]
+    assert rolling.correct(price, size, int(times[wrong]))
     assert rolling.quantity_nanos == sum(size for _, size in held) - tape[wrong][1]
     assert not rolling.correct(1, 10**17, 0)
 
 
-def test_time_that_passes_empties_a_window_of_time():
+def test_time_that_passes_empties_a_window_of_time() -> None:
     rolling = RollingVwap(window_nanos=10)
     rolling.update(np.array([5 * 10**9]), np.array([1]), np.array([100]))
     rolling.advance(109)
@@ -221,7 +227,7 @@ def test_time_that_passes_empties_a_window_of_time():
     assert rolling.trade_count == 0
 
 
-def test_a_correction_of_an_earlier_session_is_ignored():
+def test_a_correction_of_an_earlier_session_is_ignored() -> None:
     running = RunningVwap([0, 100])
     running.update(np.array([1, 2]), np.array([5, 5]), np.array([50, 150]))
     assert not running.correct(1, 5, time=50)
@@ -265,12 +271,12 @@ NEGATIVE = np.array([1, -2])
         (lambda: RollingVwap(window_count=0), "above zero"),
     ],
 )
-def test_bad_input_is_refused_and_the_message_says_where(call, message):
+def test_bad_input_is_refused_and_the_message_says_where(call: Any, message: Any) -> None:
     with pytest.raises(ValueError, match=message):
         call()
 
 
-def test_an_overflow_of_128_bits_is_an_error_and_not_a_number():
+def test_an_overflow_of_128_bits_is_an_error_and_not_a_number() -> None:
     huge = np.full(3, 9 * 10**18)
     with pytest.raises(OverflowError, match="128 bits"):
         session_vwap(huge, huge)
