@@ -88,7 +88,7 @@ class TapeFile:
         self._written = 0
 
     def load(self, tape: Tape, session_open_nanos: int) -> None:
-        """Fill `tape` with what was kept of this session, or note that the session is another."""
+        """Fill `tape` with what was kept of the session, or note that the session is another."""
         try:
             data = self._path.read_bytes()
         except FileNotFoundError:
