@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
 from native import book as b
 from native.flow import Flow, volume_shape
-from tests.native.market_day import DAILY_LOTS, OPEN, SECOND, SESSION, Tape, cash_of, opened, trade_days
-
-SEEDS = range(40)
+from tests.native import realism
+from tests.native.market_day import DAILY_LOTS, OPEN, SECOND, SESSION, Tape, opened, trade_days
 
 
 @pytest.fixture(scope="module")
@@ -18,61 +16,50 @@ def days() -> list[Tape]:
     return trade_days(seed=7, days=8)
 
 
-def autocorrelation(values: npt.NDArray[np.float64], lag: int) -> float:
-    centred = values - values.mean()
-    return float((centred[lag:] * centred[:-lag]).mean() / centred.var())
-
-
-def order_signs(day: Tape) -> npt.NDArray[np.float64]:
-    """One sign an aggressive order: prints of one moment belong together."""
-    continuous = (day.flags & b.AUCTION_FLAG) == 0
-    times = day.times[continuous]
-    first = np.append(True, np.diff(times) > 0)
-    return np.where(day.flags[continuous][first] & b.BUYER_FLAG, 1.0, -1.0)
-
-
-def minute_returns(day: Tape) -> npt.NDArray[np.float64]:
-    return np.diff(np.log(day.mid_at(np.arange(day.quote_times[0], day.quote_times[-1], 60 * SECOND))))
-
-
 # -- realism, each with its band
+
+
+def test_a_band_includes_its_ends_and_refuses_what_lies_outside_or_is_no_number() -> None:
+    band = realism.Band(1.0, 2.0)
+    assert band.holds([1.0, 2.0])
+    assert not any(band.holds(value) for value in (0.99, 2.01, float("nan"), [1.5, 3.0]))
+
+
+def test_the_measures_are_right_where_the_answer_is_known() -> None:
+    alternating = np.array([1.0, -1.0] * 100)
+    assert realism.autocorrelation(alternating, 1) == pytest.approx(-1.0)
+    assert realism.autocorrelation(alternating, 2) == pytest.approx(1.0)
+    assert realism.kurtosis(alternating) == pytest.approx(1.0)
+    assert realism.kurtosis(np.random.default_rng(1).normal(size=100_000)) == pytest.approx(3.0, abs=0.1)
+    sizes = [1, 4, 9]
+    assert realism.impact_exponent(sizes, 3 * np.sqrt(sizes)) == pytest.approx(0.5)
 
 
 def test_the_spread_is_above_zero_and_a_few_ticks_wide(days: list[Tape]) -> None:
     for day in days:
-        both = (day.bids > 0) & (day.asks > 0)
-        spread = (day.asks - day.bids)[both]
-        assert spread.min() >= 1
-        assert 1.0 <= spread.mean() <= 4.0
-        assert both.mean() > 0.99
+        spread = realism.spreads(day)
+        assert realism.SMALLEST_SPREAD.holds(spread.min())
+        assert realism.MEAN_SPREAD.holds(spread.mean())
+        assert realism.TWO_SIDED_SHARE.holds(realism.two_sided_share(day))
 
 
 def test_trade_prices_bounce_between_bid_and_ask(days: list[Tape]) -> None:
-    for day in days:
-        continuous = (day.flags & b.AUCTION_FLAG) == 0
-        moves = np.diff(day.prices[continuous][np.append(True, np.diff(day.times[continuous]) > 0)])
-        assert -0.55 < autocorrelation(moves.astype(float), 1) < -0.2
+    assert realism.BOUNCE.holds([realism.bounce(day) for day in days])
 
 
-def test_order_signs_have_a_long_memory(days: list[Tape]) -> None:
-    lags = {
-        lag: float(np.mean([autocorrelation(order_signs(day), lag) for day in days])) for lag in (1, 10, 50)
-    }
-    assert 0.1 < lags[1] < 0.5
-    assert lags[10] > 0.03
-    assert lags[50] > 0.007
+@pytest.mark.parametrize("lag", realism.SIGN_MEMORY)
+def test_order_signs_have_a_long_memory(days: list[Tape], lag: int) -> None:
+    assert realism.SIGN_MEMORY[lag].holds(realism.sign_memory(days, lag))
 
 
 def test_absolute_returns_stay_correlated_and_returns_do_not(days: list[Tape]) -> None:
-    returns = np.concatenate([minute_returns(day) for day in days])
-    for lag in (1, 2, 5):
-        assert abs(autocorrelation(returns, lag)) < 0.06
-    assert np.mean([autocorrelation(np.abs(returns), lag) for lag in (1, 2, 3, 5)]) > 0.05
+    returns = realism.log_returns(days)
+    assert realism.RETURN_MEMORY.holds([realism.autocorrelation(returns, lag) for lag in realism.RETURN_LAGS])
+    assert realism.ABSOLUTE_RETURN_MEMORY.holds(realism.absolute_return_memory(returns))
 
 
 def test_returns_have_fat_tails(days: list[Tape]) -> None:
-    returns = np.concatenate([minute_returns(day) for day in days])
-    assert ((returns - returns.mean()) ** 4).mean() / returns.var() ** 2 > 4.0
+    assert realism.KURTOSIS.holds(realism.kurtosis(realism.log_returns(days)))
 
 
 def test_volume_is_heavy_tailed_u_shaped_and_near_its_daily_size(days: list[Tape]) -> None:
@@ -154,82 +141,21 @@ def test_a_halted_market_prints_nothing() -> None:
 # -- participants
 
 
-def pushed(seed: int, lots: int, wait: int = 0) -> tuple[float, float]:
-    """Return mid after buying `lots` in five minutes, and `wait` seconds later."""
-    book, flow = opened(seed)
-    time = OPEN + 900 * SECOND
-    flow.advance(time)
-    for _ in range(20):
-        if lots:
-            book.submit(b.BUY, b.MARKET, b.IMMEDIATE, 0, lots // 20, owner=1, reference=1)
-        time += 15 * SECOND
-        flow.advance(time)
-    bid, _, ask, _ = book.best()
-    flow.advance(time + wait * SECOND)
-    later = book.best()
-    return (bid + ask) / 2, (later[0] + later[2]) / 2
-
-
 def test_impact_grows_with_about_the_square_root_of_size_and_partly_decays() -> None:
-    base = np.array([pushed(seed, 0, 2_400) for seed in SEEDS])
-    sizes = [25_000, 50_000, 100_000, 200_000]
-    impacts = np.array(
-        [(np.array([pushed(seed, size, 2_400) for seed in SEEDS]) - base).mean(axis=0) for size in sizes]
-    )
-    exponent = np.polyfit(np.log(sizes), np.log(impacts[:, 0]), 1)[0]
-    assert 0.4 <= exponent <= 0.7
-    assert 0.0 < impacts[-1, 1] < 0.8 * impacts[-1, 0]
+    impacts = realism.impacts()
+    assert realism.IMPACT_EXPONENT.holds(realism.impact_exponent(realism.IMPACT_LOTS, impacts[:, 0]))
+    assert impacts[-1, 1] > 0
+    assert realism.IMPACT_LEFT.holds(impacts[-1, 1] / impacts[-1, 0])
 
 
-Plan = list[tuple[int, int, int]]
-BUY_SLOWLY: Plan = [(15, b.BUY, 5_000)] * 20
-SELL_SLOWLY: Plan = [(15, b.SELL, 5_000)] * 20
-
-
-@pytest.mark.parametrize(
-    "plan",
-    [
-        pytest.param([(1, b.BUY, 20_000), (1, b.SELL, 20_000)], id="a fast round trip"),
-        pytest.param([*BUY_SLOWLY, (15, b.SELL, 50_000), (15, b.SELL, 50_000)], id="buy slowly, sell fast"),
-        pytest.param([(15, b.BUY, 50_000), (15, b.BUY, 50_000), *SELL_SLOWLY], id="buy fast, sell slowly"),
-        pytest.param([*BUY_SLOWLY, *SELL_SLOWLY], id="a momentum trigger upwards"),
-        pytest.param([*SELL_SLOWLY, *BUY_SLOWLY], id="a momentum trigger downwards"),
-        pytest.param([*BUY_SLOWLY, (600, b.SELL, 5_000), *SELL_SLOWLY[1:]], id="buy, wait, sell"),
-    ],
-)
-def test_a_round_trip_loses_on_average(plan: Plan) -> None:
-    results = []
-    for seed in SEEDS:
-        book, flow = opened(seed)
-        time = OPEN + 900 * SECOND
-        flow.advance(time)
-        sides: dict[int, int] = {}
-        cash = position = 0
-        todo = list(plan)
-        while todo or position:
-            # What a plan could not trade for want of a counterparty is closed at the end.
-            side = b.SELL if position > 0 else b.BUY
-            wait, side, lots = todo.pop(0) if todo else (15, side, min(abs(position), 5_000))
-            time += wait * SECOND
-            flow.advance(time)
-            sides[len(sides) + 1] = 1 if side == b.BUY else -1
-            book.submit(side, b.MARKET, b.IMMEDIATE, 0, lots, owner=1, reference=len(sides))
-            more_cash, more = cash_of(book.take_events(), sides)
-            cash, position = cash + more_cash, position + more
-        results.append(cash / sum(lots for _, _, lots in plan))
-    mean, error = np.mean(results), np.std(results) / np.sqrt(len(results))
+@pytest.mark.parametrize("plan", realism.ROUND_TRIPS.values(), ids=realism.ROUND_TRIPS)
+def test_a_round_trip_loses_on_average(plan: realism.Plan) -> None:
+    mean, error = realism.round_trip_result(plan)
     assert mean + 2 * error < 0
 
 
 def test_a_wash_trade_through_two_accounts_earns_nothing() -> None:
-    book, flow = opened(11)
-    flow.advance(OPEN + 60 * SECOND)
-    bid, _, ask, _ = book.best()
-    sides = {1: -1, 2: 1}
-    book.submit(b.SELL, b.LIMIT, b.RESTING, ask, 5_000, owner=1, reference=1)
-    book.submit(b.BUY, b.LIMIT, b.RESTING, ask, 5_000 + 10_000, owner=2, reference=2)
-    cash, position = cash_of(book.take_events(), sides)
-    assert cash + position * bid <= 0
+    assert realism.WASH_TRADE_RESULT.holds(realism.wash_trade_cash())
 
 
 def test_a_touch_is_not_a_fill() -> None:
