@@ -98,7 +98,7 @@ def draw_sign_memory(axes: Axes, days: Sequence[Tape]) -> None:
     axes.plot(lags, [r.sign_memory(days, int(lag)) for lag in lags], ".-", color=MEASURED)
     for lag, band in r.SIGN_MEMORY.items():
         shade(axes, lag / 1.25, lag * 1.25, band)
-    title = "Long memory of signs: bands at lags 1, 10, 50"
+    title = "Sign memory: bands at 1, 10, 50"
     label(axes, title, "lag (orders)", "autocorrelation of order signs")
 
 
