@@ -7,7 +7,7 @@ from google.protobuf.descriptor_pb2 import FieldDescriptorProto
 
 from tests.contract.conftest import Contract
 
-READING = re.compile(r"^(Get|List|Stream|Explain)[A-Z]")
+READING = re.compile(r"^(Get|List|Stream|Explain|Classify)[A-Z]")
 REQUEST_IDS = {"request_id", "client_order_id"}
 # A check of a parent order reserves under the parent's own id, which exists before the parent does.
 IDS_OF_OTHER_NAMES = {"tapeline.risk.v1.RiskService.CheckExecution": {"execution_id"}}
