@@ -1,7 +1,9 @@
-# Two environments are never mixed: everything runs from .venv, which `make setup` creates from constraints.txt.
+# Two environments are never mixed: everything but Triton runs from .venv, which `make setup` creates from constraints.txt.
 VENV   := .venv
 PYTHON := $(VENV)/bin/python
 STAMPS := $(VENV)/.stamps
+# Triton's own: its backend stops at numpy 1.
+TRITON := .venv-triton
 # cython-lint and protoc start other programs of the environment by name.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 # The interpreter that the environment is made with; the servers run on Python 3.11.
@@ -11,6 +13,8 @@ BASE_PYTHON ?= $(firstword $(shell command -v python3.11 python3))
 PROTOS := $(shell find protos/tapeline -type d ! -name __pycache__ -o -name '*.proto')
 NATIVE := $(shell find native -type d ! -name __pycache__ -o -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
 
+CONVERSION := $(addprefix triton_models/,checkpoint.py graph.py prepare.py prompt.py weights.py)
+
 MODULES := $(patsubst native/%.pyx,native.%,$(wildcard native/*.pyx))
 
 .DEFAULT_GOAL := help
@@ -19,9 +23,9 @@ MODULES := $(patsubst native/%.pyx,native.%,$(wildcard native/*.pyx))
 help: ## show the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: $(STAMPS)/stubs $(STAMPS)/release $(STAMPS)/debug ## create .venv, generate the stubs, build the extensions; quick when nothing changed
+setup: $(STAMPS)/stubs $(STAMPS)/release $(STAMPS)/debug $(TRITON)/triton.json ## create both environments, stubs, extensions, the LLM's weights; quick when nothing changed
 
-run: $(STAMPS)/stubs $(STAMPS)/release ## set up what is missing, start the mesh, trade a demonstration session, keep serving
+run: $(STAMPS)/stubs $(STAMPS)/release $(TRITON)/triton.json ## set up what is missing, start the mesh, trade a demonstration session, keep serving
 	$(VENV)/bin/tapeline up --demo
 
 # First what wants the machine for itself: the native tests on the debug build, then whole meshes of real processes.
@@ -33,7 +37,7 @@ test: setup ## set up what is missing, run all tests: the native ones on both bu
 check: setup protos/third_party ## lint, types, import rules, proto lint
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
-	$(PYTHON) -m mypy servers native benchmarks tests docs setup.py
+	$(PYTHON) -m mypy servers native benchmarks tests docs triton_models setup.py
 	$(PYTHON) -m mypy protos/setup.py
 	$(VENV)/bin/lint-imports
 	$(VENV)/bin/cython-lint native
@@ -71,6 +75,19 @@ $(STAMPS)/environment: constraints.txt pyproject.toml protos/pyproject.toml | $(
 	@mkdir -p $(STAMPS)
 	$(PYTHON) -m pip install -qq --disable-pip-version-check -c constraints.txt setuptools wheel cython grpcio-tools mypy-protobuf
 	$(PYTHON) -m pip install -qq --disable-pip-version-check -c constraints.txt --no-build-isolation -e ./protos -e '.[dev]'
+	@touch $@
+
+# The wheels' own lists of dependencies ask for far more than is used: ours is whole and exact.
+$(TRITON)/.installed: triton_models/requirements.txt | $(PYTHON)
+	@test -x $(TRITON)/bin/python || $(PYTHON) -m venv $(TRITON)
+	$(TRITON)/bin/python -m pip install -qq --disable-pip-version-check --no-deps -r $<
+	@touch $@
+
+build/triton/recipe.json: $(TRITON)/.installed $(CONVERSION)
+	$(TRITON)/bin/python -m triton_models.prepare
+	@touch $@
+
+$(TRITON)/triton.json: build/triton/recipe.json
 	@touch $@
 
 $(STAMPS)/stubs: $(STAMPS)/environment protos/setup.py $(PROTOS)
