@@ -170,6 +170,8 @@ class ExchangeServer:
                 wall_nanos=wall_nanos,
                 symbols=symbols,
                 seed=settings.seed,
+                social_effect_bps=settings.social_effect_bps,
+                social_seed=settings.social_seed,
             )
         if settings.recorded_file is None:
             raise ValueError("recorded flow needs recorded_file")

@@ -17,6 +17,15 @@ class ExchangeSettings(ServerSettings):
     instruments: Path = Field(DEFAULT_INSTRUMENTS_FILE, description="reference data, TOML")
     flow: Literal["simulated", "recorded"] = Field("simulated", description="what drives the market")
     seed: int = Field(1, ge=0, description="seed of the simulated flow")
+    social_effect_bps: float = Field(
+        0.0,
+        ge=0,
+        le=1_000,
+        description="planted: the simulated fair price moves so far after a social event of strength 1",
+    )
+    social_seed: int = Field(
+        1, ge=0, description="seed of the social events; the simulated post source needs the same"
+    )
     speed: float = Field(1.0, ge=0.1, le=100_000, description="market seconds per wall second at most")
     hold: bool = Field(False, description="hold the clock before the open until it is released")
     calendar: str = Field("XNYS", description="calendar of the sessions")

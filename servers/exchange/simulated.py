@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zlib
 from dataclasses import dataclass
 
@@ -12,10 +13,15 @@ from servers.exchange.ports import Level, QuoteColumns
 from servers.exchange.tape import Tape
 from servers.model.instrument import Instrument
 from servers.model.market import MarketPhase
+from servers.model.nanos import NANO
 from servers.model.order import Liquidity, OrderTerms, OrderType, Rejection, Side, TimeInForce
+from servers.model.social_events import SocialEvent, log_drift, planted_events
 
 OPENING_SHARE, REOPENING_SHARE, CLOSING_SHARE = 0.02, 0.003, 0.06
 """What an auction trades of an ordinary day's volume, participants apart."""
+
+DRIFT_STEP_NANOS = NANO
+"""The fair price follows social events in steps of this length, however `advance` is cut."""
 
 _SIDES = {Side.BUY: native.BUY, Side.SELL: native.SELL}
 _KINDS = {
@@ -44,13 +50,19 @@ _CALLS = {
 
 @dataclass(frozen=True, slots=True)
 class FlowSettings:
-    """How a symbol trades: seed, first price in nanos, shares and standard deviation of an ordinary day."""
+    """How a symbol trades: seed, first price in nanos, shares and standard deviation of an ordinary day.
+
+    `social_effect_bps` is what the fair price moves after a social event of strength 1 (`social_seed` draws
+    them, see `servers.model.social_events`); with 0 the flow is what it would be without this module.
+    """
 
     seed: int
     start_price_nanos: int
     daily_volume: float
     daily_volatility: float
     market_order_band: float = 0.05
+    social_effect_bps: float = 0.0
+    social_seed: int = 1
 
 
 class SimulatedMarket:
@@ -67,6 +79,10 @@ class SimulatedMarket:
         self._phase = MarketPhase.CLOSED
         self._handles: dict[int, int] = {}
         self._book = native.Book()
+        self._social_effect_bps = settings.social_effect_bps
+        self._social_seed = settings.social_seed
+        self._events: list[SocialEvent] = []
+        self._drift = 0.0
         seed = zlib.crc32(
             f"{settings.seed}/{instrument.symbol}/{int(kept['restarts']) if kept else 0}".encode()
         )
@@ -125,6 +141,7 @@ class SimulatedMarket:
     def begin_session(self, open_nanos: int, close_nanos: int) -> None:
         self._flow.clear()
         self._flow.begin_session(open_nanos, close_nanos)
+        self._plan_events(open_nanos, close_nanos, open_nanos)
 
     def enter_phase(self, phase: MarketPhase, time_nanos: int) -> None:
         self._book.now_nanos = max(self._book.now_nanos, time_nanos)
@@ -146,6 +163,8 @@ class SimulatedMarket:
             self._book.record_quote()
 
     def advance(self, until_nanos: int) -> None:
+        if self._events:
+            self._follow_events(until_nanos)
         self._flow.advance(until_nanos)
         count, *columns = self._book.take_trades(self._tick, self._lot)
         if count:
@@ -155,9 +174,36 @@ class SimulatedMarket:
         value, pressure = self._flow.fundamental, self._flow.participants_pressure
         self._flow.begin_session(open_nanos, close_nanos, 0.0)
         self._flow.restore(value, pressure)
+        self._plan_events(open_nanos, close_nanos, time_nanos)
         self._book.now_nanos = time_nanos
         self._phase = MarketPhase.CLOSED
         self.enter_phase(phase, time_nanos)
+
+    def _plan_events(self, open_nanos: int, close_nanos: int, time_nanos: int) -> None:
+        """Know the session's events; what they did up to `time_nanos` is in the price already."""
+        self._events.clear()
+        if self._social_effect_bps > 0:
+            self._events += planted_events(
+                self._social_seed,
+                open_nanos,
+                close_nanos,
+                [self.instrument.symbol],
+                self._social_effect_bps,
+            )
+        self._drift = log_drift(self._events, time_nanos)
+
+    def _follow_events(self, until_nanos: int) -> None:
+        """Advance step by step, and move the value by what events brought at each step's end."""
+        first = self._events[0].event_time_nanos
+        step = max(self._book.now_nanos, first) // DRIFT_STEP_NANOS * DRIFT_STEP_NANOS + DRIFT_STEP_NANOS
+        while step <= until_nanos:
+            self._flow.advance(step)
+            drift = log_drift(self._events, step)
+            if drift != self._drift:
+                value = self._flow.fundamental * math.exp(drift - self._drift)
+                self._flow.restore(value, self._flow.participants_pressure)
+                self._drift = drift
+            step += DRIFT_STEP_NANOS
 
     # -- what happened
     def take_happenings(self) -> list[Happening]:

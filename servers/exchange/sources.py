@@ -34,7 +34,11 @@ class SimulatedSource:
         wall_nanos: int,
         symbols: frozenset[str],
         seed: int,
+        social_effect_bps: float = 0.0,
+        social_seed: int = 1,
     ) -> None:
+        self._social_effect_bps = social_effect_bps
+        self._social_seed = social_seed
         self._calendars = calendars
         self._calendar = calendar
         self._date = date
@@ -98,7 +102,12 @@ class SimulatedSource:
     def _market(self, symbol: str, state: dict[str, float] | None) -> Market:
         hints = self._reference.simulation[symbol]
         settings = FlowSettings(
-            self._seed, hints.start_price_nanos, hints.daily_volume, hints.daily_volatility
+            self._seed,
+            hints.start_price_nanos,
+            hints.daily_volume,
+            hints.daily_volatility,
+            social_effect_bps=self._social_effect_bps,
+            social_seed=self._social_seed,
         )
         return SimulatedMarket(self._reference.instruments[symbol], settings, state)
 
