@@ -1,4 +1,4 @@
-# cython: language_level=3, cdivision=True, auto_pickle=False, autotestdict=False
+# cython: language_level=3, boundscheck=False, cdivision=True, auto_pickle=False, autotestdict=False
 """Schedules: how much of a parent order should be done by a given market time.
 
 All quantities and times are int64 nanos. A schedule holds a curve (the planned share done by each bin edge) and the
@@ -9,11 +9,11 @@ from fractions import Fraction
 
 from libc.stdlib cimport free, malloc
 
+from native._checks cimport check_same_length, check_sizes, check_times
 from native._types cimport nanos_t
 from native._wide cimport scale_floor, scale_nearest
 
-# One whole, in the unit in which shares of the curve are kept.
-cdef nanos_t WHOLE = <nanos_t>1 << 62
+cdef nanos_t WHOLE = <nanos_t>1 << WHOLE_BITS
 
 
 def largest_remainder(quantity_nanos, lot_nanos, weights):
@@ -39,7 +39,11 @@ def largest_remainder(quantity_nanos, lot_nanos, weights):
 
 
 cdef class Schedule:
-    """A curve over market time and the plan in force. Use `TwapSchedule` or `StaticVwapSchedule`."""
+    """A curve over market time and the plan in force: the base of every schedule.
+
+    Use `TwapSchedule` or `StaticVwapSchedule`, or those of the other modules: `AdaptiveVwapSchedule`, `PovSchedule`,
+    `ShortfallSchedule`. All answer `target_nanos`; feed all of them what happens, each takes what concerns it.
+    """
 
     def __cinit__(self):
         self.edges = NULL
@@ -158,6 +162,31 @@ cdef class Schedule:
         if done_nanos < 0 or done_nanos > self.quantity:
             raise ValueError(f"done_nanos must lie in 0..{self.quantity}, not {done_nanos}")
         self.plan(now, done_nanos)
+
+    def add_volume(self, const nanos_t[::1] times, const nanos_t[::1] sizes):
+        """Take a batch of eligible prints, in time order; how a run of prints is cut into batches changes nothing.
+
+        A schedule that is fixed beforehand ignores it. Raises ValueError, and takes nothing, for columns of different
+        length, a negative size, or a time that runs backwards inside the batch.
+        """
+        cdef Py_ssize_t i
+        check_same_length(times.shape[0], sizes.shape[0], "times", "sizes")
+        check_sizes(sizes)
+        if times.shape[0]:
+            check_times(times, times[0])
+        with nogil:
+            for i in range(times.shape[0]):
+                self.take_volume(times[i], sizes[i])
+
+    def recount_volume(self):
+        """Forget the volume that was added, to add it anew after a correction. The plan in force stays."""
+        self.forget_volume()
+
+    cdef void take_volume(self, nanos_t time, nanos_t size) noexcept nogil:
+        pass
+
+    cdef void forget_volume(self) noexcept nogil:
+        pass
 
     cdef void plan(self, nanos_t now, nanos_t done) noexcept nogil:
         self.plan_time = now if now > self.start else self.start

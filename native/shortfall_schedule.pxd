@@ -1,0 +1,5 @@
+from native.schedule cimport Schedule
+
+
+cdef class ShortfallSchedule(Schedule):
+    cdef readonly double kappa_per_second
