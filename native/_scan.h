@@ -18,37 +18,52 @@
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wpsabi"
 
-/* Sums that lie before the batch: notional (price * size) and quantity, in nanos and as doubles. */
+/* Sums that lie before the batch: notional (price * size) and quantity, in nanos and as doubles. `sizes` and `prices`
+ * take in the OR of all that was summed: below zero when any of them is. */
 typedef struct {
     double notional;
     double quantity;
+    int64_t sizes;
+    int64_t prices;
 } tapeline_sums;
+
+/* How a window that begins before a mark gets what lies there: `base` less a pair (notional and quantity side by side),
+ * where a pair holds the sums up to a place and `base` those up to the mark. A window below `least` would have lost too
+ * many digits by that. */
+typedef struct {
+    double base_notional;
+    double base_quantity;
+    double least_notional;
+    double least_quantity;
+} tapeline_rest;
 
 typedef struct {
     int lanes;
-    /* out[i] = VWAP of `sums` and elements 0..i; returns the OR of all sizes, below zero when any of them is. */
-    int64_t (*session)(const int64_t *prices, const int64_t *sizes, ptrdiff_t n, tapeline_sums *sums, double *out,
-                       int stream);
-    /* out[i] = VWAP of `sums`, elements 0..i, and the sums tail_*[i]. */
-    int64_t (*window)(const int64_t *prices, const int64_t *sizes, ptrdiff_t n, tapeline_sums *sums,
-                      const double *tail_notional, const double *tail_quantity, double *out, int stream);
-    /* notional[i], quantity[i] = `sums` and elements 0..i (forward) or i..n-1 (backward). */
-    int64_t (*forward)(const int64_t *prices, const int64_t *sizes, ptrdiff_t n, tapeline_sums *sums,
-                       double *notional, double *quantity);
-    void (*backward)(const int64_t *prices, const int64_t *sizes, ptrdiff_t n, tapeline_sums *sums,
-                     double *notional, double *quantity);
-    /* out[i] = VWAP of head_*[i] and tail_*[left[i] - start]. */
-    void (*join)(const double *head_notional, const double *head_quantity, const int64_t *left, ptrdiff_t n,
-                 ptrdiff_t start, const double *tail_notional, const double *tail_quantity, double *out);
+    /* out[i] = VWAP of `sums` and elements 0..i. */
+    void (*session)(const int64_t *prices, const int64_t *sizes, ptrdiff_t n, tapeline_sums *sums, double *out,
+                    int stream);
+    /* out[i] = VWAP of `sums`, elements 0..i and the rest by pairs[i]; then pairs[i] = `sums` and elements 0..i.
+     * Returns 0 when a window was below the least. */
+    int (*roll)(const int64_t *prices, const int64_t *sizes, ptrdiff_t n, tapeline_sums *sums,
+                const tapeline_rest *rest, double *pairs, double *out, int stream);
+    /* pairs[i] = `sums` and elements 0..i. */
+    void (*forward)(const int64_t *prices, const int64_t *sizes, ptrdiff_t n, tapeline_sums *sums, double *pairs);
+    /* out[i] = VWAP of heads[i] and the rest by pairs[left[i] - start]. Returns 0 when a window was below the
+     * least. */
+    int (*join)(const double *heads, const int64_t *left, ptrdiff_t n, ptrdiff_t start, const tapeline_rest *rest,
+                const double *pairs, double *out, int stream);
     /* left[k] = how many times are <= times[first + k] - window, for k in 0..n-1; `from` is a count already known to
      * be no larger than the first. Returns 0, and leaves `left` alone, when one of
      * those times is below its predecessor. */
     int (*edges)(const int64_t *times, ptrdiff_t total, ptrdiff_t first, ptrdiff_t n, ptrdiff_t from,
                  int64_t window, int64_t *left);
+    /* Whether no time is below its predecessor. */
+    int (*ordered)(const int64_t *times, ptrdiff_t n);
 } tapeline_scan;
 
-/* Elements that one call sums from zero before the sums so far are added: keeps the rounding of long sums small. */
-enum { TAPELINE_BLOCK = 1024 };
+/* Elements that one call sums from zero before the sums so far are added: keeps the rounding of long sums small. Not a
+ * power of two: what is read in strides of a part of a block (edges) would lie at the same places in its pages. */
+enum { TAPELINE_BLOCK = 2000 };
 
 #define TAPELINE_JOIN(a, b) TAPELINE_JOIN_(a, b)
 #define TAPELINE_JOIN_(a, b) a##b

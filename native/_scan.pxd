@@ -2,40 +2,48 @@
 from libc.stdint cimport int64_t
 
 cdef extern from "_scan.h" nogil:
+    enum:
+        BLOCK "TAPELINE_BLOCK"
+
     ctypedef struct sums_t "tapeline_sums":
         double notional
         double quantity
+        int64_t sizes
+        int64_t prices
+
+    ctypedef struct rest_t "tapeline_rest":
+        double base_notional
+        double base_quantity
+        double least_notional
+        double least_quantity
 
     ctypedef struct scan_t "const tapeline_scan":
         int lanes
-        int64_t (*session)(
+        void (*session)(
             const int64_t *prices, const int64_t *sizes, Py_ssize_t n, sums_t *sums, double *out, int stream
         ) noexcept nogil
-        int64_t (*window)(
+        int (*roll)(
             const int64_t *prices,
             const int64_t *sizes,
             Py_ssize_t n,
             sums_t *sums,
-            const double *tail_notional,
-            const double *tail_quantity,
+            const rest_t *rest,
+            double *pairs,
             double *out,
             int stream,
         ) noexcept nogil
-        int64_t (*forward)(
-            const int64_t *prices, const int64_t *sizes, Py_ssize_t n, sums_t *sums, double *notional, double *quantity
+        void (*forward)(
+            const int64_t *prices, const int64_t *sizes, Py_ssize_t n, sums_t *sums, double *pairs
         ) noexcept nogil
-        void (*backward)(
-            const int64_t *prices, const int64_t *sizes, Py_ssize_t n, sums_t *sums, double *notional, double *quantity
-        ) noexcept nogil
-        void (*join)(
-            const double *head_notional,
-            const double *head_quantity,
+        int (*join)(
+            const double *heads,
             const int64_t *left,
             Py_ssize_t n,
             Py_ssize_t start,
-            const double *tail_notional,
-            const double *tail_quantity,
+            const rest_t *rest,
+            const double *pairs,
             double *out,
+            int stream,
         ) noexcept nogil
         int (*edges)(
             const int64_t *times,
@@ -46,7 +54,7 @@ cdef extern from "_scan.h" nogil:
             int64_t window,
             int64_t *left,
         ) noexcept nogil
+        int (*ordered)(const int64_t *times, Py_ssize_t n) noexcept nogil
 
     scan_t *scan_for "tapeline_scan_for"(int lanes) noexcept
     void fence "tapeline_fence"() noexcept
-    int BLOCK "TAPELINE_BLOCK"

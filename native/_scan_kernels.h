@@ -51,7 +51,7 @@ INLINE reals NAME(to_reals)(whole x) {
 #endif
 }
 
-/* Sums over the lanes up to each lane, and the last lane of that everywhere; then the same from the other end. */
+/* Sums over the lanes up to each lane, and the last lane of that everywhere. */
 INLINE reals NAME(rise)(reals x) {
     const reals zero = {0};
 #if LANES == 8
@@ -68,21 +68,6 @@ INLINE reals NAME(rise)(reals x) {
 #endif
 }
 
-INLINE reals NAME(fall)(reals x) {
-    const reals zero = {0};
-#if LANES == 8
-    (void)zero;
-    x += (reals)_mm512_maskz_alignr_epi64(0x7f, (__m512i)x, (__m512i)x, 1);
-    x += (reals)_mm512_maskz_alignr_epi64(0x3f, (__m512i)x, (__m512i)x, 2);
-    return x + (reals)_mm512_maskz_shuffle_i64x2(0x0f, (__m512i)x, (__m512i)x, 0x0e);
-#elif LANES == 4
-    x += __builtin_shufflevector(x, zero, 1, 2, 3, 4);
-    return x + __builtin_shufflevector(x, zero, 2, 3, 4, 4);
-#else
-    return x + __builtin_shufflevector(x, zero, 1, 2);
-#endif
-}
-
 INLINE reals NAME(last)(reals x) {
 #if LANES == 8
     return __builtin_shufflevector(x, x, 7, 7, 7, 7, 7, 7, 7, 7);
@@ -93,55 +78,101 @@ INLINE reals NAME(last)(reals x) {
 #endif
 }
 
-INLINE reals NAME(first)(reals x) {
+/* Pairs (notional, quantity) lie side by side: two vectors hold LANES of them. */
 #if LANES == 8
-    return __builtin_shufflevector(x, x, 0, 0, 0, 0, 0, 0, 0, 0);
+#define EVEN 0, 2, 4, 6, 8, 10, 12, 14
+#define ODD 1, 3, 5, 7, 9, 11, 13, 15
+#define LOW 0, 8, 1, 9, 2, 10, 3, 11
+#define HIGH 4, 12, 5, 13, 6, 14, 7, 15
 #elif LANES == 4
-    return __builtin_shufflevector(x, x, 0, 0, 0, 0);
+#define EVEN 0, 2, 4, 6
+#define ODD 1, 3, 5, 7
+#define LOW 0, 4, 1, 5
+#define HIGH 2, 6, 3, 7
 #else
-    return __builtin_shufflevector(x, x, 0, 0);
+#define EVEN 0, 2
+#define ODD 1, 3
+#define LOW 0, 2
+#define HIGH 1, 3
+#endif
+
+INLINE void NAME(write_pairs)(double *to, reals notional, reals quantity) {
+    NAME(write)(to, __builtin_shufflevector(notional, quantity, LOW));
+    NAME(write)(to + LANES, __builtin_shufflevector(notional, quantity, HIGH));
+}
+
+/* LANES / 2 pairs from anywhere, in one vector. */
+INLINE reals NAME(gather)(const double *pairs, const int64_t *at, ptrdiff_t start) {
+    typedef double pair __attribute__((vector_size(16)));
+    pair some[LANES / 2];
+    for (int k = 0; k < LANES / 2; k++)
+        memcpy(&some[k], pairs + 2 * (at[k] - start), sizeof some[k]);
+#if LANES == 8
+    typedef double quad __attribute__((vector_size(32)));
+    quad low = __builtin_shufflevector(some[0], some[1], 0, 1, 2, 3);
+    quad high = __builtin_shufflevector(some[2], some[3], 0, 1, 2, 3);
+    return __builtin_shufflevector(low, high, 0, 1, 2, 3, 4, 5, 6, 7);
+#elif LANES == 4
+    return __builtin_shufflevector(some[0], some[1], 0, 1, 2, 3);
+#else
+    return some[0];
 #endif
 }
 
-/* What `run` does with the sums up to an element. */
-enum { NAME(QUOTIENT), NAME(QUOTIENT_WITH_TAIL), NAME(SUMS) };
-
-/* One element, for what does not fill a vector. */
-INLINE void NAME(put_one)(int form, ptrdiff_t i, double notional, double quantity, const double *tail_notional,
-                          const double *tail_quantity, double *out, double *out_quantity) {
-    if (form == NAME(SUMS)) {
-        out[i] = notional;
-        out_quantity[i] = quantity;
-    } else if (form == NAME(QUOTIENT_WITH_TAIL)) {
-        out[i] = (notional + tail_notional[i]) / (quantity + tail_quantity[i]) * 1e-9;
-    } else {
-        out[i] = notional / quantity * 1e-9;
-    }
+INLINE int NAME(any)(whole x) {
+    int64_t all = 0;
+    for (int k = 0; k < LANES; k++)
+        all |= x[k];
+    return all != 0;
 }
 
-INLINE int64_t NAME(run)(int form, const int64_t *prices, const int64_t *sizes, ptrdiff_t n, tapeline_sums *sums,
-                         const double *tail_notional, const double *tail_quantity, double *out,
-                         double *out_quantity, int stream, int fresh) {
+/* What `run` does with the sums up to an element. */
+enum { NAME(SESSION), NAME(ROLL), NAME(FORWARD) };
+
+/* One element, for what does not fill a vector; returns whether its window was below the least. */
+INLINE int NAME(put_one)(int form, ptrdiff_t i, double notional, double quantity, const tapeline_rest *rest,
+                         double *pairs, double *out) {
+    int is_lost = 0;
+    double notional_before = 0.0, quantity_before = 0.0;
+    if (form == NAME(ROLL)) {
+        notional_before = rest->base_notional - pairs[2 * i];
+        quantity_before = rest->base_quantity - pairs[2 * i + 1];
+        is_lost = notional + notional_before < rest->least_notional || quantity + quantity_before < rest->least_quantity;
+    }
+    if (form != NAME(FORWARD))
+        out[i] = (notional + notional_before) / (quantity + quantity_before) * 1e-9;
+    if (form != NAME(SESSION)) {
+        pairs[2 * i] = notional;
+        pairs[2 * i + 1] = quantity;
+    }
+    return is_lost;
+}
+
+/* Returns 0 when a window was below the least. */
+INLINE int NAME(run)(int form, const int64_t *prices, const int64_t *sizes, ptrdiff_t n, tapeline_sums *sums,
+                     const tapeline_rest *rest, double *pairs, double *out, int stream, int fresh) {
     const double notional_before = sums->notional, quantity_before = sums->quantity;
     double notional = 0.0, quantity = 0.0;
-    int64_t signs = 0;
     ptrdiff_t i = 0;
+    int is_lost = 0;
     for (; stream && i < n && ((uintptr_t)(out + i) & (sizeof(reals) - 1)); i++) {
-        signs |= sizes[i];
+        sums->sizes |= sizes[i];
+        sums->prices |= prices[i];
         notional += (double)prices[i] * (double)sizes[i];
         quantity += (double)sizes[i];
-        NAME(put_one)(form, i, notional_before + notional, quantity_before + quantity, tail_notional, tail_quantity,
-                      out, out_quantity);
+        is_lost |= NAME(put_one)(form, i, notional_before + notional, quantity_before + quantity, rest, pairs, out);
     }
     reals running_notional = (reals){0} + notional, running_quantity = (reals){0} + quantity;
-    whole all = {0};
+    whole all_sizes = {0}, all_prices = {0}, lost = {0};
     for (; i + LANES <= n; i += LANES) {
         __builtin_prefetch(prices + i + 256);
         __builtin_prefetch(sizes + i + 256);
-        whole size = NAME(read_whole)(sizes + i);
-        all |= size;
+        whole size = NAME(read_whole)(sizes + i), price = NAME(read_whole)(prices + i);
+        all_sizes |= size;
+        if (form != NAME(SESSION))
+            all_prices |= price;
         reals q = NAME(to_reals)(size);
-        reals m = NAME(rise)(NAME(to_reals)(NAME(read_whole)(prices + i)) * q);
+        reals m = NAME(rise)(NAME(to_reals)(price) * q);
         q = NAME(rise)(q);
         reals up_to_notional = m + running_notional, up_to_quantity = q + running_quantity;
         if (!fresh) {
@@ -150,128 +181,145 @@ INLINE int64_t NAME(run)(int form, const int64_t *prices, const int64_t *sizes, 
         }
         running_notional += NAME(last)(m);
         running_quantity += NAME(last)(q);
-        if (form == NAME(SUMS)) {
-            NAME(write)(out + i, up_to_notional);
-            NAME(write)(out_quantity + i, up_to_quantity);
+        reals window_notional = up_to_notional, window_quantity = up_to_quantity;
+        if (form == NAME(ROLL)) {
+            const reals low = NAME(read)(pairs + 2 * i), high = NAME(read)(pairs + 2 * i + LANES);
+            window_notional += rest->base_notional - __builtin_shufflevector(low, high, EVEN);
+            window_quantity += rest->base_quantity - __builtin_shufflevector(low, high, ODD);
+            lost |= (window_notional < rest->least_notional) | (window_quantity < rest->least_quantity);
+        }
+        if (form != NAME(SESSION))
+            NAME(write_pairs)(pairs + 2 * i, up_to_notional, up_to_quantity);
+        if (form == NAME(FORWARD))
             continue;
-        }
-        if (form == NAME(QUOTIENT_WITH_TAIL)) {
-            up_to_notional += NAME(read)(tail_notional + i);
-            up_to_quantity += NAME(read)(tail_quantity + i);
-        }
-        reals vwap = up_to_notional / up_to_quantity * 1e-9;
+        reals vwap = window_notional / window_quantity * 1e-9;
         if (stream)
             NAME(write_through)(out + i, vwap);
         else
             NAME(write)(out + i, vwap);
     }
-    for (int k = 0; k < LANES; k++)
-        signs |= all[k];
+    for (int k = 0; k < LANES; k++) {
+        sums->sizes |= all_sizes[k];
+        sums->prices |= all_prices[k];
+    }
     notional = running_notional[0];
     quantity = running_quantity[0];
     for (; i < n; i++) {
-        signs |= sizes[i];
+        sums->sizes |= sizes[i];
+        sums->prices |= prices[i];
         notional += (double)prices[i] * (double)sizes[i];
         quantity += (double)sizes[i];
-        NAME(put_one)(form, i, notional_before + notional, quantity_before + quantity, tail_notional, tail_quantity,
-                      out, out_quantity);
+        is_lost |= NAME(put_one)(form, i, notional_before + notional, quantity_before + quantity, rest, pairs, out);
     }
     sums->notional = notional_before + notional;
     sums->quantity = quantity_before + quantity;
-    return signs;
+    return !is_lost && !NAME(any)(lost);
 }
 
-static TARGET int64_t NAME(session)(const int64_t *prices, const int64_t *sizes, ptrdiff_t n, tapeline_sums *sums,
-                                    double *out, int stream) {
+static TARGET void NAME(session)(const int64_t *prices, const int64_t *sizes, ptrdiff_t n, tapeline_sums *sums,
+                                 double *out, int stream) {
     if (stream)
-        return NAME(run)(NAME(QUOTIENT), prices, sizes, n, sums, NULL, NULL, out, NULL, 1, 0);
-    return NAME(run)(NAME(QUOTIENT), prices, sizes, n, sums, NULL, NULL, out, NULL, 0, 0);
+        NAME(run)(NAME(SESSION), prices, sizes, n, sums, NULL, NULL, out, 1, 0);
+    else
+        NAME(run)(NAME(SESSION), prices, sizes, n, sums, NULL, NULL, out, 0, 0);
 }
 
-static TARGET int64_t NAME(window)(const int64_t *prices, const int64_t *sizes, ptrdiff_t n, tapeline_sums *sums,
-                                   const double *tail_notional, const double *tail_quantity, double *out, int stream) {
+static TARGET int NAME(roll)(const int64_t *prices, const int64_t *sizes, ptrdiff_t n, tapeline_sums *sums,
+                             const tapeline_rest *rest, double *pairs, double *out, int stream) {
     /* A window within one block has no sums before it: two additions less. */
     const int fresh = sums->notional == 0.0 && sums->quantity == 0.0;
     if (stream && fresh)
-        return NAME(run)(NAME(QUOTIENT_WITH_TAIL), prices, sizes, n, sums, tail_notional, tail_quantity, out,
-                         NULL, 1, 1);
+        return NAME(run)(NAME(ROLL), prices, sizes, n, sums, rest, pairs, out, 1, 1);
     if (stream)
-        return NAME(run)(NAME(QUOTIENT_WITH_TAIL), prices, sizes, n, sums, tail_notional, tail_quantity, out,
-                         NULL, 1, 0);
-    return NAME(run)(NAME(QUOTIENT_WITH_TAIL), prices, sizes, n, sums, tail_notional, tail_quantity, out,
-                         NULL, 0, 0);
+        return NAME(run)(NAME(ROLL), prices, sizes, n, sums, rest, pairs, out, 1, 0);
+    return NAME(run)(NAME(ROLL), prices, sizes, n, sums, rest, pairs, out, 0, 0);
 }
 
-static TARGET int64_t NAME(forward)(const int64_t *prices, const int64_t *sizes, ptrdiff_t n, tapeline_sums *sums,
-                                    double *notional, double *quantity) {
-    return NAME(run)(NAME(SUMS), prices, sizes, n, sums, NULL, NULL, notional, quantity, 0, 0);
+static TARGET void NAME(forward)(const int64_t *prices, const int64_t *sizes, ptrdiff_t n, tapeline_sums *sums,
+                                 double *pairs) {
+    NAME(run)(NAME(FORWARD), prices, sizes, n, sums, NULL, pairs, NULL, 0, 0);
 }
 
-INLINE void NAME(run_back)(const int64_t *prices, const int64_t *sizes, ptrdiff_t n, tapeline_sums *sums,
-                           double *out_notional, double *out_quantity, int fresh) {
-    const double notional_after = sums->notional, quantity_after = sums->quantity;
-    reals running_notional = {0}, running_quantity = {0};
-    ptrdiff_t i = n;
-    for (; i >= LANES; i -= LANES) {
-        reals q = NAME(to_reals)(NAME(read_whole)(sizes + i - LANES));
-        reals m = NAME(fall)(NAME(to_reals)(NAME(read_whole)(prices + i - LANES)) * q);
-        q = NAME(fall)(q);
-        reals from_notional = m + running_notional, from_quantity = q + running_quantity;
-        if (!fresh) {
-            from_notional += notional_after;
-            from_quantity += quantity_after;
-        }
-        NAME(write)(out_notional + i - LANES, from_notional);
-        NAME(write)(out_quantity + i - LANES, from_quantity);
-        running_notional += NAME(first)(m);
-        running_quantity += NAME(first)(q);
+INLINE int NAME(join_one)(const double *head, const double *pair, const tapeline_rest *rest, double *out) {
+    const double notional = head[0] + (rest->base_notional - pair[0]);
+    const double quantity = head[1] + (rest->base_quantity - pair[1]);
+    *out = notional / quantity * 1e-9;
+    return notional < rest->least_notional || quantity < rest->least_quantity;
+}
+
+INLINE int NAME(join_all)(const double *heads, const int64_t *left, ptrdiff_t n, ptrdiff_t start,
+                          const tapeline_rest *rest, const double *pairs, double *out, int stream) {
+    ptrdiff_t i = 0;
+    int is_lost = 0;
+    for (; stream && i < n && ((uintptr_t)(out + i) & (sizeof(reals) - 1)); i++)
+        is_lost |= NAME(join_one)(heads + 2 * i, pairs + 2 * (left[i] - start), rest, out + i);
+    whole lost = {0};
+    for (; i + LANES <= n; i += LANES) {
+        const reals low = NAME(gather)(pairs, left + i, start), high = NAME(gather)(pairs, left + i + LANES / 2, start);
+        const reals head_low = NAME(read)(heads + 2 * i), head_high = NAME(read)(heads + 2 * i + LANES);
+        reals notional = rest->base_notional - __builtin_shufflevector(low, high, EVEN);
+        reals quantity = rest->base_quantity - __builtin_shufflevector(low, high, ODD);
+        notional += __builtin_shufflevector(head_low, head_high, EVEN);
+        quantity += __builtin_shufflevector(head_low, head_high, ODD);
+        lost |= (notional < rest->least_notional) | (quantity < rest->least_quantity);
+        reals vwap = notional / quantity * 1e-9;
+        if (stream)
+            NAME(write_through)(out + i, vwap);
+        else
+            NAME(write)(out + i, vwap);
     }
-    double notional = running_notional[0], quantity = running_quantity[0];
-    for (; i > 0; i--) {
-        notional += (double)prices[i - 1] * (double)sizes[i - 1];
-        quantity += (double)sizes[i - 1];
-        out_notional[i - 1] = notional + notional_after;
-        out_quantity[i - 1] = quantity + quantity_after;
+    for (; i < n; i++)
+        is_lost |= NAME(join_one)(heads + 2 * i, pairs + 2 * (left[i] - start), rest, out + i);
+    return !is_lost && !NAME(any)(lost);
+}
+
+static TARGET int NAME(join)(const double *heads, const int64_t *left, ptrdiff_t n, ptrdiff_t start,
+                             const tapeline_rest *rest, const double *pairs, double *out, int stream) {
+    if (stream)
+        return NAME(join_all)(heads, left, n, start, rest, pairs, out, 1);
+    return NAME(join_all)(heads, left, n, start, rest, pairs, out, 0);
+}
+
+static TARGET int NAME(ordered)(const int64_t *times, ptrdiff_t n) {
+    whole backwards = {0};
+    ptrdiff_t i = 1;
+    for (; i + LANES <= n; i += LANES) {
+        __builtin_prefetch(times + i + 256);
+        backwards |= NAME(read_whole)(times + i) < NAME(read_whole)(times + i - 1);
     }
-    sums->notional = notional_after + notional;
-    sums->quantity = quantity_after + quantity;
+    int64_t last = 0;
+    for (; i < n; i++)
+        last |= times[i] < times[i - 1];
+    return !last && !NAME(any)(backwards);
 }
 
-static TARGET void NAME(backward)(const int64_t *prices, const int64_t *sizes, ptrdiff_t n, tapeline_sums *sums,
-                                  double *notional, double *quantity) {
-    if (sums->notional == 0.0 && sums->quantity == 0.0)
-        NAME(run_back)(prices, sizes, n, sums, notional, quantity, 1);
-    else
-        NAME(run_back)(prices, sizes, n, sums, notional, quantity, 0);
-}
+/* Windows that share the read of LANES times: a window's edge moves by one trade on average. */
+enum { NAME(TOGETHER) = LANES == 8 ? 2 : 1 };
 
-static TARGET void NAME(join)(const double *head_notional, const double *head_quantity, const int64_t *left,
-                              ptrdiff_t n, ptrdiff_t start, const double *tail_notional, const double *tail_quantity,
-                              double *out) {
-    for (ptrdiff_t i = 0; i < n; i++) {
-        const ptrdiff_t at = left[i] - start;
-        out[i] = (head_notional[i] + tail_notional[at]) / (head_quantity[i] + tail_quantity[at]) * 1e-9;
-    }
-}
-
-/* How many of the LANES times from `times` on are <= edge: they are in order, so those are the first ones. */
-INLINE ptrdiff_t NAME(count)(const int64_t *times, int64_t edge) {
+/* How many of LANES times are <= edge: they are in order, so those are the first ones. */
+INLINE ptrdiff_t NAME(count)(whole times, int64_t edge) {
 #if defined(__x86_64__) && LANES == 8
-    return __builtin_popcount(_mm512_cmple_epi64_mask(_mm512_loadu_si512(times), _mm512_set1_epi64(edge)));
+    return __builtin_popcount(_mm512_cmple_epi64_mask((__m512i)times, _mm512_set1_epi64(edge)));
 #elif defined(__x86_64__) && LANES == 4
-    __m256i later = _mm256_cmpgt_epi64(_mm256_loadu_si256((const __m256i *)times), _mm256_set1_epi64x(edge));
+    __m256i later = _mm256_cmpgt_epi64((__m256i)times, _mm256_set1_epi64x(edge));
     return 4 - __builtin_popcount(_mm256_movemask_pd(_mm256_castsi256_pd(later)));
 #else
     return (times[0] <= edge) + (times[1] <= edge);
 #endif
 }
 
-INLINE ptrdiff_t NAME(advance)(const int64_t *times, ptrdiff_t at, int64_t edge) {
-    ptrdiff_t passed = NAME(count)(times + at, edge);
-    at += passed;
-    while (__builtin_expect(passed == LANES, 0)) {
-        passed = NAME(count)(times + at, edge);
-        at += passed;
+/* left[0..TOGETHER-1] = the edges of windows that end at now[0..]; `at` is no larger than the first. Returns the last. */
+INLINE ptrdiff_t NAME(advance)(const int64_t *times, ptrdiff_t at, const int64_t *now, int64_t window, int64_t *left) {
+    const whole few = NAME(read_whole)(times + at);
+    ptrdiff_t passed = 0;
+    for (int k = 0; k < NAME(TOGETHER); k++)
+        left[k] = at + (passed = NAME(count)(few, now[k] - window));
+    if (__builtin_expect(passed < LANES, 1))
+        return at + passed;
+    for (int k = 0; k < NAME(TOGETHER); k++) {
+        while (times[at] <= now[k] - window)
+            at++;
+        left[k] = at;
     }
     return at;
 }
@@ -288,16 +336,16 @@ INLINE ptrdiff_t NAME(bisect)(const int64_t *times, ptrdiff_t from, ptrdiff_t to
     return from;
 }
 
-/* A walk along the times waits, at every step, for the step before; so eight walks run side by side. */
+/* A walk along the times waits, at every step, for the step before; so several walks run side by side. */
 static TARGET int NAME(edges)(const int64_t *times, ptrdiff_t total, ptrdiff_t first, ptrdiff_t n, ptrdiff_t from,
                               int64_t window, int64_t *left) {
-    enum { WALKS = 8 };
+    enum { WALKS = 5 };
     int64_t backwards = 0;
     for (ptrdiff_t i = first ? 0 : 1; i < n; i++)
         backwards |= times[first + i] < times[first + i - 1];
     if (backwards)
         return 0;
-    const ptrdiff_t stride = n / WALKS;
+    const ptrdiff_t stride = n / WALKS / NAME(TOGETHER) * NAME(TOGETHER);
     ptrdiff_t k = 0;
     /* A vector read at left <= first + k stays inside when LANES times follow the last element of the batch. */
     if (stride >= 32 && first + n + LANES <= total) {
@@ -306,10 +354,10 @@ static TARGET int NAME(edges)(const int64_t *times, ptrdiff_t total, ptrdiff_t f
             const ptrdiff_t now = first + walk * stride;
             from = at[walk] = NAME(bisect)(times, from, now, times[now] - window);
         }
-        for (; k < stride; k++) {
+        for (; k < stride; k += NAME(TOGETHER)) {
             for (int walk = 0; walk < WALKS; walk++) {
                 const ptrdiff_t now = k + walk * stride;
-                left[now] = at[walk] = NAME(advance)(times, at[walk], times[first + now] - window);
+                at[walk] = NAME(advance)(times, at[walk], times + first + now, window, left + now);
             }
         }
         k = WALKS * stride;
@@ -324,7 +372,7 @@ static TARGET int NAME(edges)(const int64_t *times, ptrdiff_t total, ptrdiff_t f
 }
 
 static const tapeline_scan NAME(scan) = {
-    LANES, NAME(session), NAME(window), NAME(forward), NAME(backward), NAME(join), NAME(edges),
+    LANES, NAME(session), NAME(roll), NAME(forward), NAME(join), NAME(edges), NAME(ordered),
 };
 
 #undef NAME
@@ -332,3 +380,7 @@ static const tapeline_scan NAME(scan) = {
 #undef reals
 #undef whole
 #undef naturals
+#undef EVEN
+#undef ODD
+#undef LOW
+#undef HIGH

@@ -4,21 +4,25 @@
 """Volume-weighted average price as a series: by session, from an anchor, over the last trades, over the last time.
 
 Prices, sizes and times are int64 nanos, one element a trade, in time order; results are float64 in price units, NaN
-while nothing has traded. Every sum is taken afresh over its own trades, nothing is ever subtracted, so a rolling
-average does not drift; the relative error stays below 1e-12 for prices of one sign. Instructions for wide vectors are
-chosen at run time (_scan.h). Plain-Python twin: tests/native/twins.py.
+while nothing has traded. The relative error stays below 1e-12 for prices of one sign, however long the series: a
+rolling average does not drift. Instructions for wide vectors are chosen at run time (_scan.h). Plain-Python twin:
+tests/native/twins.py.
 
-A rolling window is cut at a mark inside it: the sums from the mark back to each older trade are kept (a tail), those
-from the mark on run forward (a head), and a window is one of each; when the window has passed the mark, its newest
-trade becomes the mark. Source: van Herk, "A fast algorithm for local minimum and maximum filters", 1992; the same
-with a moving edge: Tangwongsan, Hirzel and Schneider, "Low-latency sliding-window aggregation", 2017.
+A rolling window is cut at a mark inside it. The sums of the generation of trades that ends at the mark are kept up to
+each of its places, so what the window has before the mark is one subtraction; the sums from the mark on run forward.
+When the window has passed the mark, its newest trade becomes the mark, and nothing older is remembered. Where the
+subtraction would cost digits (the window is less than a sixteenth of the generation before it, after a huge print, or
+prices are below zero) the sums from each place on to the mark are taken afresh, and nothing is subtracted. Source of
+the cut: van Herk, "A fast algorithm for local minimum and maximum filters", 1992; with a moving edge: Tangwongsan,
+Hirzel and Schneider, "Low-latency sliding-window aggregation", 2017.
 """
 import numpy as np
 
-from libc.stdint cimport int64_t, uintptr_t
-from libc.stdlib cimport free, malloc
+from libc.stdint cimport uintptr_t
+from libc.stdlib cimport calloc, free
 
 from native._checks cimport check_same_length, check_sizes, check_times
+from native._rolling cimport MEMORY_FAULT, TIMES_FAULT, first_at, roll_by_count, roll_by_time
 from native._scan cimport BLOCK, fence, scan_for, scan_t, sums_t
 from native._types cimport nanos_t
 from native._wide cimport add_to, product, wide_t, wide_to_int
@@ -26,11 +30,6 @@ from native._wide cimport add_to, product, wide_t, wide_to_int
 cdef nanos_t EARLIEST = -0x7fffffffffffffff
 # A longer result would push everything else out of the cache, so it is written past it.
 cdef Py_ssize_t STREAM_FROM = 1 << 20
-# Windows of fewer trades than this are summed one by one.
-cdef Py_ssize_t SHORT = 16
-# Buffers that are read and written in step lie a few cache lines apart modulo a page: at the same place in their pages
-# a load waits for the store before it.
-cdef Py_ssize_t STAGGER = 72
 cdef scan_t *scan = scan_for(8)
 
 
@@ -87,7 +86,7 @@ def session_vwap_series(
     at = times
     starts = boundaries
     check_same_length(n, at.shape[0], "prices", "times")
-    check_times(at, EARLIEST)
+    check_order(at)
     for i in range(1, starts.shape[0]):
         if starts[i] <= starts[i - 1]:
             raise ValueError(f"boundaries[{i}] does not rise: {starts[i]} after {starts[i - 1]}")
@@ -109,7 +108,7 @@ def anchored_vwap_series(
     cdef Py_ssize_t n = prices.shape[0], first
     check_same_length(n, sizes.shape[0], "prices", "sizes")
     check_same_length(n, times.shape[0], "prices", "times")
-    check_times(times, EARLIEST)
+    check_order(times)
     result = _result(out, n)
     cdef double[::1] series = result
     first = position(times, anchor)
@@ -123,9 +122,9 @@ def rolling_vwap_by_count(const nanos_t[::1] prices, const nanos_t[::1] sizes, P
 
     Raises ValueError when lengths differ, a size is negative, or the window is not above zero.
     """
-    cdef Py_ssize_t n = prices.shape[0], start, length, room
-    cdef double *tail
-    cdef int64_t signs = 0
+    cdef Py_ssize_t n = prices.shape[0]
+    cdef double *pairs
+    cdef sums_t sums
     check_same_length(n, sizes.shape[0], "prices", "sizes")
     if window <= 0:
         raise ValueError(f"window must be above zero, not {window}")
@@ -133,26 +132,14 @@ def rolling_vwap_by_count(const nanos_t[::1] prices, const nanos_t[::1] sizes, P
     cdef double[::1] series = result
     if n == 0:
         return result
-    run_session(prices, sizes, 0, min(window, n), series)
-    if window >= n:
-        return result
-    # tail[k] and tail[room + k]: notional and quantity of the chunk before, from its trade k on.
-    room = window + 1 + STAGGER
-    tail = <double *>malloc(2 * room * sizeof(double))
-    if tail == NULL:
+    pairs = <double *>calloc(2 * min(window, n), sizeof(double))
+    if pairs == NULL:
         raise MemoryError
+    sums.notional, sums.quantity, sums.sizes, sums.prices = 0.0, 0.0, 0, 0
     with nogil:
-        start = window
-        while start < n:
-            length = min(window, n - start)
-            tail_sums(prices, sizes, start - window, start, tail, tail + room)
-            signs |= run_window(
-                &prices[start], &sizes[start], length, tail + 1, tail + room + 1, &series[start], n >= STREAM_FROM
-            )
-            start += length
-        fence()
-    free(tail)
-    if signs < 0:
+        roll_by_count(scan, prices, sizes, window, pairs, &sums, &series[0], is_streamed(&series[0], n))
+    free(pairs)
+    if sums.sizes < 0:
         check_sizes(sizes)
     return result
 
@@ -182,7 +169,7 @@ def rolling_vwap_by_time(
         fault = TIMES_FAULT  # the window would begin before int64 does
     elif n:
         with nogil:
-            fault = roll_by_time(prices, sizes, times, window_nanos, &series[0])
+            fault = roll_by_time(scan, prices, sizes, times, window_nanos, &series[0], is_streamed(&series[0], n))
     if fault == MEMORY_FAULT:
         raise MemoryError
     if fault:
@@ -198,159 +185,38 @@ def _result(out, Py_ssize_t n):
     return out
 
 
+cdef int check_order(const nanos_t[::1] times) except -1:
+    if times.shape[0] and not scan.ordered(&times[0], times.shape[0]):
+        check_times(times, EARLIEST)
+    return 0
+
+
+cdef inline bint is_streamed(const double *series, Py_ssize_t n) noexcept nogil:
+    return n >= STREAM_FROM and <uintptr_t>series % sizeof(double) == 0
+
+
 cdef int run_session(
     const nanos_t[::1] prices, const nanos_t[::1] sizes, Py_ssize_t first, Py_ssize_t last, double[::1] series
 ) except -1:
     cdef sums_t sums
-    cdef int64_t signs = 0
     cdef Py_ssize_t i = first, length
-    cdef int stream
+    cdef bint stream
     if first >= last:
         return 0
-    sums.notional, sums.quantity = 0.0, 0.0
-    stream = last - first >= STREAM_FROM and <uintptr_t>&series[first] % sizeof(double) == 0
+    sums.notional, sums.quantity, sums.sizes, sums.prices = 0.0, 0.0, 0, 0
+    stream = is_streamed(&series[first], last - first)
     # The first block also takes the elements up to the next cache line of the result.
     length = BLOCK + <Py_ssize_t>((64 - <uintptr_t>&series[first] % 64) % 64 // sizeof(double))
     with nogil:
         while i < last:
             length = min(length, last - i)
-            signs |= scan.session(&prices[i], &sizes[i], length, &sums, &series[i], stream)
+            scan.session(&prices[i], &sizes[i], length, &sums, &series[i], stream)
             i += length
             length = BLOCK
         fence()
-    if signs < 0:
+    if sums.sizes < 0:
         check_sizes(sizes)
     return 0
-
-
-cdef int64_t run_window(
-    const nanos_t *prices,
-    const nanos_t *sizes,
-    Py_ssize_t length,
-    const double *tail_notional,
-    const double *tail_quantity,
-    double *series,
-    int stream,
-) noexcept nogil:
-    cdef sums_t sums
-    cdef int64_t signs = 0
-    cdef Py_ssize_t i = 0, block
-    sums.notional, sums.quantity = 0.0, 0.0
-    stream = stream and <uintptr_t>series % sizeof(double) == 0
-    while i < length:
-        block = min(<Py_ssize_t>BLOCK, length - i)
-        signs |= scan.window(
-            prices + i, sizes + i, block, &sums, tail_notional + i, tail_quantity + i, series + i, stream
-        )
-        i += block
-    return signs
-
-
-cdef void tail_sums(
-    const nanos_t[::1] prices,
-    const nanos_t[::1] sizes,
-    Py_ssize_t first,
-    Py_ssize_t last,
-    double *notional,
-    double *quantity,
-) noexcept nogil:
-    # Element k: the sums of trades first + k .. last - 1; the element after the last is zero.
-    cdef sums_t sums
-    cdef Py_ssize_t i = last, block
-    sums.notional, sums.quantity = 0.0, 0.0
-    notional[last - first], quantity[last - first] = 0.0, 0.0
-    while i > first:
-        block = min(<Py_ssize_t>BLOCK, i - first)
-        i -= block
-        scan.backward(&prices[i], &sizes[i], block, &sums, notional + (i - first), quantity + (i - first))
-
-
-cdef enum:
-    MEMORY_FAULT = 1
-    TIMES_FAULT = 2
-    SIZES_FAULT = 3
-
-
-cdef int roll_by_time(
-    const nanos_t[::1] prices,
-    const nanos_t[::1] sizes,
-    const nanos_t[::1] times,
-    nanos_t window,
-    double *series,
-) noexcept nogil:
-    # Return 0, or what went wrong.
-    cdef Py_ssize_t n = times.shape[0], block_start, block_end, segment_end, i, oldest = 0, mark = 0
-    cdef Py_ssize_t tail_start = 0, tail_room = 0
-    cdef int64_t signs = 0
-    cdef int64_t[1024] left
-    cdef double[4096] heads
-    cdef double *notional = heads + STAGGER
-    cdef double *quantity = heads + 2048 + 3 * STAGGER
-    cdef double *tail = NULL
-    cdef sums_t sums
-    sums.notional, sums.quantity = 0.0, 0.0
-    for block_start in range(0, n, 1024):
-        block_end = min(block_start + 1024, n)
-        if not scan.edges(&times[0], n, block_start, block_end - block_start, oldest, window, left):
-            free(tail)
-            return TIMES_FAULT
-        oldest = left[block_end - block_start - 1]
-        i = block_start
-        while i < block_end:
-            if left[i - block_start] >= mark:
-                # The window has passed the mark.
-                if i - left[i - block_start] < SHORT:
-                    signs |= sizes[i]
-                    series[i] = direct(prices, sizes, left[i - block_start], i)
-                    i += 1
-                    continue
-                mark, tail_start = i, left[i - block_start]
-                if mark - tail_start + 1 > tail_room:
-                    free(tail)
-                    tail_room = 2 * (mark - tail_start + 1) + STAGGER
-                    tail = <double *>malloc(2 * tail_room * sizeof(double))
-                    if tail == NULL:
-                        return MEMORY_FAULT
-                tail_sums(prices, sizes, tail_start, mark, tail, tail + tail_room)
-                sums.notional, sums.quantity = 0.0, 0.0
-            segment_end = block_start + first_at(left, i - block_start, block_end - block_start, mark)
-            signs |= scan.forward(&prices[i], &sizes[i], segment_end - i, &sums, notional, quantity)
-            scan.join(
-                notional,
-                quantity,
-                left + (i - block_start),
-                segment_end - i,
-                tail_start,
-                tail,
-                tail + tail_room,
-                series + i,
-            )
-            i = segment_end
-    free(tail)
-    return SIZES_FAULT if signs < 0 else 0
-
-
-cdef inline double direct(
-    const nanos_t[::1] prices, const nanos_t[::1] sizes, Py_ssize_t first, Py_ssize_t last
-) noexcept nogil:
-    cdef double notional = 0.0, quantity = 0.0
-    cdef Py_ssize_t i
-    for i in range(first, last + 1):
-        notional += <double>prices[i] * <double>sizes[i]
-        quantity += <double>sizes[i]
-    return notional / quantity * 1e-9
-
-
-cdef inline Py_ssize_t first_at(const int64_t *values, Py_ssize_t low, Py_ssize_t high, int64_t wanted) noexcept nogil:
-    # The first position in low..high-1 whose value is at least `wanted`, else `high`.
-    cdef Py_ssize_t middle
-    while low < high:
-        middle = (low + high) // 2
-        if values[middle] < wanted:
-            low = middle + 1
-        else:
-            high = middle
-    return low
 
 
 cdef inline Py_ssize_t position(const nanos_t[::1] times, nanos_t moment) noexcept nogil:

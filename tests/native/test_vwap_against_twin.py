@@ -77,16 +77,19 @@ def test_rolling_by_time_equals_its_twin(tape: Any, window: Any, lanes: Any) -> 
 
 
 @pytest.mark.parametrize("lanes", LANES)
-@pytest.mark.parametrize("window", [1, 7, 16, 1000, 1500, 5000])
-def test_long_series_cross_blocks_and_marks_without_a_seam(lanes: Any, window: Any) -> None:
+@pytest.mark.parametrize("window", [1, 7, 16, 1000, 2100, 5000])
+@pytest.mark.parametrize("kind", ["even", "with huge prints", "below zero"])
+def test_long_series_cross_blocks_and_marks_without_a_seam(lanes: Any, window: Any, kind: Any) -> None:
     choose_lanes(lanes)
     generator = np.random.default_rng(window)
-    count = 7001
-    prices = generator.integers(1, 10**12, count)
+    count = 12_001
+    prices = generator.integers(1, 10**12, count) * (-1 if kind == "below zero" else 1)
     sizes = generator.integers(0, 10**12, count)
+    if kind == "with huge prints":
+        sizes[generator.integers(0, count, 8)] = 10**18
     times = np.cumsum(generator.integers(0, 3, count))
     lefts = np.searchsorted(times, times - window, side="right")
-    for i in (0, 1, 15, 16, 1023, 1024, 2500, 5001, count - 1):
+    for i in (0, 1, 15, 16, 1999, 2000, 2500, 5001, 9999, count - 1):
         trades = list(zip(prices.tolist(), sizes.tolist(), strict=True))[: i + 1]
         check(session_vwap_series(prices, sizes)[i], twins.vwap(trades))
         check(rolling_vwap_by_count(prices, sizes, window)[i], twins.vwap(trades[max(0, i - window + 1) :]))
