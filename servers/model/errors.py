@@ -157,5 +157,8 @@ REASONS: Mapping[str, str] = {
     "RISK_UNAVAILABLE": "risk cannot answer, so nothing is routed",
     "KILL_SWITCH_ON": "the kill switch is on",
     "CORPORATE_ACTION_INVALID": "the corporate action cannot be applied",
+    # Intelligence
+    "ROLLOUT_STATE": "the roll-out is in a state that does not allow this",
+    "MODEL_VERSION_UNAVAILABLE": "Triton does not serve this version of the model",
 }
 """Reason -> what it means. The one list of refusals; `docs/errors.md` is generated from it."""

@@ -1,0 +1,1 @@
+"""Where intelligence meets Triton, its files and its journal."""
