@@ -136,7 +136,7 @@ class Conductor:
                         working.figures.daily_volume(self._book.now_nanos),
                     ),
                     impact_model=model.name,
-                    fallback=parent.plan.fallback,
+                    fallback=parent.fallback,
                     note=parent.plan.note,
                     last_price_nanos=tape.quote.last_price_nanos,
                 ),

@@ -89,7 +89,7 @@ class ExecutionEngine:
         now = max(await self._market.now_nanos(asked.symbol), self.book.now_nanos)
         session = await self._market.session(asked.symbol)
         parameters, note = plan_horizon(asked, session, now, instrument.lot_size_nanos)
-        plan = await self._plan(parameters, session, note)
+        plan = await self._plan(parameters, session, note, now)
         execution_id = self._new_id()
         if self._switches.stop(parameters.account):
             raise FailedPrecondition(
@@ -120,7 +120,7 @@ class ExecutionEngine:
         self.book.on_change(execution_id)
         return view
 
-    async def _plan(self, parameters: Parameters, session: SessionTimes, note: str) -> SchedulePlan:
+    async def _plan(self, parameters: Parameters, session: SessionTimes, note: str, now: int) -> SchedulePlan:
         facts = await answer_or(self._market.tape_facts(parameters.symbol, 0, 0), TapeFacts())
         curve = await answer_or(self._market.volume_curve(parameters.symbol), VolumeCurve())
         plan = SchedulePlan(
@@ -129,19 +129,30 @@ class ExecutionEngine:
             own_fills_on_tape=facts.own_fills_on_tape,
             note=note,
         )
-        if parameters.algorithm is Algorithm.TWAP:
+        if parameters.algorithm in (Algorithm.TWAP, Algorithm.POV):
             return plan
+        if parameters.algorithm is Algorithm.SHORTFALL:
+            tuning = self.book.tuning
+            return replace(
+                plan,
+                daily_volatility=tuning.impact.daily_volatility,
+                impact_fraction=tuning.impact_fraction,
+            )
         if curve.shares:
             shares, bin_nanos, fallback = tuple(curve.shares), curve.bin_nanos, ""
         else:
             shares, bin_nanos = typical_curve(session), TYPICAL_BIN_NANOS
-            fallback = "STATIC_VWAP: no volume history; a typical U-shaped curve stands in for it."
+            name = parameters.algorithm.name
+            fallback = f"{name}: no volume history; a typical U-shaped curve stands in for it."
+        is_adaptive = parameters.algorithm is Algorithm.ADAPTIVE_VWAP
         return replace(
             plan,
             curve_shares=shares,
             curve_bin_nanos=bin_nanos,
             curve_open_time_nanos=session.open_time_nanos,
             fallback=fallback,
+            session_volume=facts.volume if is_adaptive else 0.0,
+            session_volume_time_nanos=max(now, session.open_time_nanos) if is_adaptive else 0,
         )
 
     async def pause(self, request_id: str, execution_id: str) -> Execution:
@@ -211,7 +222,7 @@ class ExecutionEngine:
             by_symbol.setdefault(parent.parameters.symbol, []).append(parent)
         for symbol, parents in by_symbol.items():
             instrument = await self._market.instrument(symbol)
-            since = min(parent.arrival_time_nanos or parent.parameters.start_time_nanos for parent in parents)
+            since = min(_needs_tape_from(parent) for parent in parents)
             refilled = Tape(symbol)
             async for prints in self._market.trades(symbol, 0, since):
                 refilled.add(prints)
@@ -263,6 +274,11 @@ def _require(parent: ParentOrder, *states: ExecutionState) -> None:
         execution_id=parent.execution_id,
         state=parent.state.name,
     )
+
+
+def _needs_tape_from(parent: ParentOrder) -> int:
+    begins = parent.arrival_time_nanos or parent.parameters.start_time_nanos
+    return min(begins, parent.plan.session_volume_time_nanos or begins)
 
 
 def _hash(parameters: Parameters) -> bytes:

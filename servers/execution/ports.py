@@ -29,10 +29,15 @@ class VolumeCurve(NamedTuple):
 
 
 class TapeFacts(NamedTuple):
-    """What the owner of the tape says about it; None where it does not say."""
+    """What the owner of the tape says about it; None where it does not say.
+
+    Attributes:
+        volume: eligible shares in the interval that was asked for.
+    """
 
     eligibility_rule: str = ""
     own_fills_on_tape: bool | None = None
+    volume: float = 0.0
 
 
 MarketMessage = Prints | Quote | TradingStatus | MarketTime

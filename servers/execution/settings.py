@@ -30,6 +30,12 @@ class ExecutionSettings(ServerSettings):
     impact_half_life_seconds: float = Field(
         1800, gt=0, description="market seconds in which half of the modelled impact decays"
     )
+    shortfall_impact_fraction: float = Field(
+        0.0005,
+        gt=0,
+        le=0.1,
+        description="cost of trading at 1 % of the daily volume, as a fraction of the price: plans SHORTFALL",
+    )
     settle_seconds: float = Field(
         1.0, gt=0, description="longest wall time to wait for crossing children before time is acknowledged"
     )
@@ -43,6 +49,7 @@ class ExecutionSettings(ServerSettings):
             impact=ImpactModel(
                 self.impact_coefficient, self.impact_daily_volatility, self.impact_half_life_seconds
             ),
+            impact_fraction=self.shortfall_impact_fraction,
         )
 
     def timing(self) -> Timing:

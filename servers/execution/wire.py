@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from decimal import Context, Decimal
+from typing import Any
 
 from google.type.money_pb2 import Money as WireMoney
 from tapeline.execution.v1 import execution_pb2
@@ -50,6 +51,9 @@ _FRACTIONS = (
     "clean_up_participation_rate",
     "max_market_impact",
     "max_vwap_deviation",
+    "target_participation_rate",
+    "risk_aversion",
+    "tracking_tolerance",
 )
 _SAME_NAME = (
     "account",
@@ -71,6 +75,8 @@ _SAME_NAME = (
     "max_vwap_deviation",
     "slice_nanos",
     "max_feed_silence_nanos",
+    "target_participation_rate",
+    "display_quantity_nanos",
 )
 _REPORT_SAME_NAME = (
     "residual_quantity_nanos",
@@ -119,7 +125,7 @@ def parameters_from_wire(message: execution_pb2.ExecutionParameters) -> Paramete
         side=side_from_wire(message.side),
         algorithm=algorithm,
         completion_rule=rule,
-        **{field: getattr(message, field) for field in _SAME_NAME},
+        **_same(message),
     )
     parameters.validate()
     return parameters
@@ -130,6 +136,8 @@ def parameters_to_wire(parameters: Parameters) -> execution_pb2.ExecutionParamet
         side=side_to_wire(parameters.side),
         algorithm=execution_pb2.Algorithm.ValueType(parameters.algorithm),
         completion_rule=execution_pb2.CompletionRule.ValueType(parameters.completion_rule),
+        risk_aversion=parameters.risk_aversion,
+        tracking_tolerance=parameters.tracking_tolerance,
         **{field: getattr(parameters, field) for field in _SAME_NAME},
     )
 
@@ -140,8 +148,16 @@ def _stored_parameters(message: execution_pb2.ExecutionParameters) -> Parameters
         side=side_from_wire(message.side),
         algorithm=Algorithm(message.algorithm),
         completion_rule=CompletionRule(message.completion_rule),
-        **{field: getattr(message, field) for field in _SAME_NAME},
+        **_same(message),
     )
+
+
+def _same(message: execution_pb2.ExecutionParameters) -> dict[str, Any]:
+    return {
+        "risk_aversion": message.risk_aversion if message.HasField("risk_aversion") else None,
+        "tracking_tolerance": message.tracking_tolerance if message.HasField("tracking_tolerance") else None,
+        **{field: getattr(message, field) for field in _SAME_NAME},
+    }
 
 
 # -- Views ------------------------------------------------------------------------------------------
@@ -167,6 +183,7 @@ def execution_to_wire(view: Execution) -> execution_pb2.Execution:
         rejection=None if view.rejection is None else rejection_to_wire(view.rejection),
         child_count=view.child_count,
         reason=view.reason,
+        schedule=execution_pb2.Algorithm.ValueType(view.schedule or 0),
     )
 
 
@@ -191,6 +208,7 @@ def execution_from_wire(message: execution_pb2.Execution) -> Execution:
         rejection=rejection_from_wire(message.rejection) if message.HasField("rejection") else None,
         child_count=message.child_count,
         reason=message.reason,
+        schedule=_ALGORITHMS.get(message.schedule),
     )
 
 
@@ -260,6 +278,7 @@ def event_from_wire(message: execution_pb2.ExecutionEvent) -> Event:
             for child in message.child_states
         ),
         report_from_wire(message.report) if message.HasField("report") else None,
+        _ALGORITHMS.get(view.schedule) if kind is EventKind.FALLBACK else None,
     )
 
 
@@ -288,6 +307,10 @@ def _plan_to_wire(plan: SchedulePlan) -> execution_pb2.SchedulePlan:
         fallback=plan.fallback,
         note=plan.note,
         session_close_time_nanos=plan.session_close_time_nanos,
+        daily_volatility=plan.daily_volatility,
+        impact_fraction=plan.impact_fraction,
+        session_volume=plan.session_volume,
+        session_volume_time_nanos=plan.session_volume_time_nanos,
     )
 
 
@@ -301,6 +324,10 @@ def _plan_from_wire(message: execution_pb2.SchedulePlan) -> SchedulePlan:
         own_fills_on_tape=message.own_fills_on_tape if message.HasField("own_fills_on_tape") else None,
         fallback=message.fallback,
         note=message.note,
+        daily_volatility=message.daily_volatility,
+        impact_fraction=message.impact_fraction,
+        session_volume=message.session_volume,
+        session_volume_time_nanos=message.session_volume_time_nanos,
     )
 
 

@@ -124,7 +124,10 @@ def execute(
     side: Annotated[str, typer.Argument(help="BUY or SELL.")],
     quantity: Annotated[str, typer.Argument(help="Shares.")],
     symbol: Annotated[str, typer.Argument(help="Instrument.")],
-    algo: Annotated[str, typer.Option("--algo", help="twap or static_vwap (vwap).")] = "static_vwap",
+    algo: Annotated[
+        str,
+        typer.Option("--algo", help="twap, static_vwap (vwap), adaptive_vwap, pov or shortfall."),
+    ] = "static_vwap",
     start_at: Annotated[
         str, typer.Option("--start", help="Time of day at the venue, 09:30; now (or the open) by default.")
     ] = "",
@@ -137,6 +140,32 @@ def execute(
     completion: Annotated[
         str, typer.Option("--completion", help="Of a residual: leave_residual, clean_up or closing_auction.")
     ] = "leave_residual",
+    target_participation: Annotated[
+        float,
+        typer.Option(
+            "--target-participation",
+            help="pov: own share of the volume, at most the cap; 0.8 of the cap by default.",
+            min=0.0,
+            max=0.99,
+        ),
+    ] = 0.0,
+    risk_aversion: Annotated[
+        float | None,
+        typer.Option(
+            "--risk-aversion",
+            help="shortfall: weight of variance, per currency unit, 0 (as twap) to 1; 0.00001 by default.",
+        ),
+    ] = None,
+    tolerance: Annotated[
+        float | None,
+        typer.Option(
+            "--tolerance",
+            help="adaptive_vwap: how far liquidity may move the target, a fraction; 0.02 by default.",
+        ),
+    ] = None,
+    display: Annotated[
+        str, typer.Option("--display", help="Iceberg: shares that a resting order shows; all by default.")
+    ] = "",
     account: AccountOption = "demo",
     detach: Annotated[bool, typer.Option("--detach", help="Start it, print its id and return.")] = False,
     json_path: Annotated[
@@ -146,7 +175,20 @@ def execute(
 ) -> None:
     """Start a parent order on a running mesh, follow it, and print what it did and what it cost."""
     order = ParentOrder(
-        side, quantity, symbol, algo, account, start_at, horizon, max_participation, limit, completion
+        side=side,
+        quantity=quantity,
+        symbol=symbol,
+        algorithm=algo,
+        account=account,
+        start=start_at,
+        horizon=horizon,
+        max_participation=max_participation,
+        limit_price=limit,
+        completion=completion,
+        target_participation=target_participation,
+        risk_aversion=risk_aversion,
+        tolerance=tolerance,
+        display=display,
     )
     sys.exit(_run(_execute(order, mesh, json_path, detach)))
 

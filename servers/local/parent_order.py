@@ -17,6 +17,9 @@ from servers.model.nanos import NANO, nanos_from_text
 ALGORITHMS = {
     "twap": execution_pb2.ALGORITHM_TWAP,
     "static_vwap": execution_pb2.ALGORITHM_STATIC_VWAP,
+    "adaptive_vwap": execution_pb2.ALGORITHM_ADAPTIVE_VWAP,
+    "pov": execution_pb2.ALGORITHM_POV,
+    "shortfall": execution_pb2.ALGORITHM_SHORTFALL,
 }
 ALIASES = {"vwap": "static_vwap"}
 COMPLETION_RULES = {
@@ -44,6 +47,10 @@ class ParentOrder:
     max_participation: float = 0.0
     limit_price: str = ""
     completion: str = "leave_residual"
+    target_participation: float = 0.0
+    risk_aversion: float | None = None
+    tolerance: float | None = None
+    display: str = ""
 
     def to_parameters(self, session_date: str, time_zone: str) -> execution_pb2.ExecutionParameters:
         """Return the request's parameters; a start such as "09:30" is a time of `session_date`.
@@ -61,6 +68,10 @@ class ParentOrder:
             max_participation_rate=self.max_participation,
             limit_price_nanos=_positive("limit price", self.limit_price) if self.limit_price else 0,
             completion_rule=_choose("completion", self.completion.lower(), COMPLETION_RULES),
+            target_participation_rate=self.target_participation,
+            risk_aversion=self.risk_aversion,
+            tracking_tolerance=self.tolerance,
+            display_quantity_nanos=_positive("display quantity", self.display) if self.display else 0,
         )
 
 

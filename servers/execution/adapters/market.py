@@ -68,7 +68,8 @@ class GrpcMarket:
         request = pb.GetVwapRequest(symbol=symbol, start_time_nanos=start_nanos, end_time_nanos=end_nanos)
         response = await _answer(self._stub.GetVwap(request))
         is_said = response.HasField("own_fills_on_tape")
-        return TapeFacts(response.eligibility_rule, response.own_fills_on_tape if is_said else None)
+        own_fills_on_tape = response.own_fills_on_tape if is_said else None
+        return TapeFacts(response.eligibility_rule, own_fills_on_tape, response.volume)
 
     async def trades(self, symbol: str, after_sequence: int, start_nanos: int) -> AsyncIterator[Prints]:
         token = ""

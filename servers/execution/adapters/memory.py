@@ -315,7 +315,12 @@ class PracticeMarket:
 
     async def tape_facts(self, symbol: str, start_nanos: int, end_nanos: int) -> TapeFacts:
         self._check(symbol)
-        return TapeFacts("every print of the practice venue", self._venue.own_on_tape)
+        end_nanos = end_nanos or self._venue.now_nanos + 1
+        volume = sum(
+            int(prints.sizes[(prints.times >= start_nanos) & (prints.times < end_nanos)].sum())
+            for prints in self._venue.prints
+        )
+        return TapeFacts("every print of the practice venue", self._venue.own_on_tape, volume / NANO)
 
     async def trades(self, symbol: str, after_sequence: int, start_nanos: int) -> AsyncIterator[Prints]:
         self._check(symbol)

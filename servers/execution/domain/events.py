@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import IntEnum
 
-from servers.execution.domain.parameters import Parameters
+from servers.execution.domain.parameters import Algorithm, Parameters
 from servers.execution.domain.report import ExecutionReport
 from servers.model.order import Fill, OrderState, OrderTerms, Rejection
 
@@ -42,6 +42,7 @@ class EventKind(IntEnum):
     STOPPING = 9
     FINISHED = 10
     ARRIVED = 11
+    FALLBACK = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,9 @@ class SchedulePlan:
         own_fills_on_tape: whether own fills print on the tape; None when the feed does not say.
         fallback: the schedule that was asked for but could not be had, and why.
         note: what was changed of the request.
+        daily_volatility: standard deviation of a day's return as a fraction, for SHORTFALL.
+        impact_fraction: what trading at 1 % of the daily volume costs as a fraction, for SHORTFALL.
+        session_volume: eligible shares of the session by `session_volume_time_nanos`, for ADAPTIVE_VWAP.
     """
 
     session_close_time_nanos: int
@@ -83,6 +87,10 @@ class SchedulePlan:
     own_fills_on_tape: bool | None = None
     fallback: str = ""
     note: str = ""
+    daily_volatility: float = 0.0
+    impact_fraction: float = 0.0
+    session_volume: float = 0.0
+    session_volume_time_nanos: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +106,11 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One fact. `state` is the parent's state after it; times are market time, UTC epoch nanoseconds."""
+    """One fact. `state` is the parent's state after it; times are market time, UTC epoch nanoseconds.
+
+    Attributes:
+        schedule: the schedule in force after FALLBACK; None otherwise.
+    """
 
     kind: EventKind
     execution_id: str
@@ -114,3 +126,4 @@ class Event:
     busted_fills: tuple[Fill, ...] = ()
     child_states: tuple[ChildState, ...] = ()
     report: ExecutionReport | None = field(default=None, compare=False)
+    schedule: Algorithm | None = None

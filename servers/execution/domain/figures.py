@@ -14,7 +14,10 @@ from servers.model.market import TradeFlag
 from servers.model.nanos import NANO
 from servers.model.order import Fill, Liquidity
 
-_SESSION_NANOS = 390 * MINUTE_NANOS
+SESSION_NANOS = 390 * MINUTE_NANOS
+"""A session for rates and volumes stated by the day."""
+
+Volume = tuple[Column, Column]
 
 
 class Figures:
@@ -45,8 +48,8 @@ class Figures:
         self._tracked_until_nanos = 0
         self._recent = RecentQuantity(self._impact.half_life_seconds)
 
-    def count_from(self, tape: Tape) -> None:
-        """Count everything since arrival anew: market and own fills."""
+    def count_from(self, tape: Tape) -> Volume | None:
+        """Count everything since arrival anew, market and own fills; return as `on_prints`."""
         self._reset()
         arrival, end = self._parent.arrival_time_nanos, self._parent.parameters.end_time_nanos
         prices, sizes, times = tape.eligible(arrival)
@@ -54,20 +57,21 @@ class Figures:
         self._count(prices[inside], sizes[inside])
         times, sizes = tape.continuous(arrival)
         inside = times < end
-        self._track(times[inside], sizes[inside])
+        volume = self._track(times[inside], sizes[inside])
         for fill in self._parent.fills.values():
             self.on_fill(fill)
+        return volume
 
-    def on_prints(self, prints: Prints) -> None:
-        """Take in a run of prints without cancels."""
+    def on_prints(self, prints: Prints) -> Volume | None:
+        """Take in a run of prints without cancels; return times and sizes of the continuous volume in it."""
         counts = (prints.flags & TradeFlag.ELIGIBLE) != 0
         counts &= prints.times >= self._parent.arrival_time_nanos
         counts &= prints.times < self._parent.parameters.end_time_nanos
         if not counts.any():
-            return
+            return None
         self._count(prints.prices[counts], prints.sizes[counts])
         counts &= (prints.flags & TradeFlag.AUCTION) == 0
-        self._track(prints.times[counts], prints.sizes[counts])
+        return self._track(prints.times[counts], prints.sizes[counts])
 
     def on_fill(self, fill: Fill) -> None:
         """Take in an own fill."""
@@ -103,7 +107,7 @@ class Figures:
         seen_nanos = now_nanos - self._parent.arrival_time_nanos
         if seen_nanos < 5 * MINUTE_NANOS:
             return 0.0
-        return self.quantity_nanos / NANO * _SESSION_NANOS / seen_nanos
+        return self.quantity_nanos / NANO * SESSION_NANOS / seen_nanos
 
     def impact(self, now_nanos: int) -> float:
         """Return the modelled impact of what was executed lately and what works now, as a fraction."""
@@ -126,10 +130,11 @@ class Figures:
         self.quantity_nanos += total.quantity_nanos
         self.trade_count += total.print_count
 
-    def _track(self, times: Column, sizes: Column) -> None:
+    def _track(self, times: Column, sizes: Column) -> Volume | None:
         if not len(times):
-            return
+            return None
         # A late print counts as volume when it was seen, not when it happened.
         ordered = np.maximum.accumulate(np.maximum(times, self._tracked_until_nanos))
         self._tracked_until_nanos = int(ordered[-1])
         self.tracker.add_volume(ordered.data, sizes.data)
+        return ordered, sizes

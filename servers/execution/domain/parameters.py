@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import IntEnum
+from typing import Any
 
 from servers.model.clock import NANOS_PER_SECOND
 from servers.model.errors import FailedPrecondition, InvalidInput
@@ -21,6 +22,12 @@ DEFAULT_WINDOW_NANOS = 5 * MINUTE_NANOS
 DEFAULT_MARKET_IMPACT = 0.005
 DEFAULT_VWAP_DEVIATION = 0.002
 DEFAULT_FEED_SILENCE_NANOS = 10 * NANOS_PER_SECOND
+DEFAULT_TARGET_OF_CAP = 0.8
+DEFAULT_RISK_AVERSION = 1e-5
+DEFAULT_TRACKING_TOLERANCE = 0.02
+LARGEST_TARGET_RATE = 0.99
+LARGEST_RISK_AVERSION = 1.0
+LARGEST_TRACKING_TOLERANCE = 0.25
 
 _SLICES = 240
 _SHORTEST_SLICE_NANOS = 5 * NANOS_PER_SECOND
@@ -32,6 +39,9 @@ class Algorithm(IntEnum):
 
     TWAP = 1
     STATIC_VWAP = 2
+    ADAPTIVE_VWAP = 3
+    POV = 4
+    SHORTFALL = 5
 
 
 class CompletionRule(IntEnum):
@@ -47,7 +57,8 @@ class Parameters:
     """A parent order as it was asked for; see tapeline.execution.v1.ExecutionParameters for each field.
 
     Quantities are in 1e-9 shares, prices in 1e-9 currency units, times in UTC epoch nanoseconds of market
-    time, rates and fractions as they are. 0 takes the default until `plan` has filled it in.
+    time, rates and fractions as they are. 0, or None, takes the default until `plan_horizon` has filled it
+    in.
     """
 
     account: str
@@ -72,6 +83,10 @@ class Parameters:
     max_vwap_deviation: float = 0.0
     slice_nanos: int = 0
     max_feed_silence_nanos: int = 0
+    target_participation_rate: float = 0.0
+    risk_aversion: float | None = None
+    tracking_tolerance: float | None = None
+    display_quantity_nanos: int = 0
 
     def validate(self) -> None:
         """Check what holds whatever the instrument and the market. Raises InvalidInput naming the field."""
@@ -110,6 +125,24 @@ class Parameters:
         check_range("decision_price_nanos", self.decision_price_nanos, 0, INT64_MAX)
         check_range("decision_time_nanos", self.decision_time_nanos, 0, INT64_MAX)
         check_range("min_child_quantity_nanos", self.min_child_quantity_nanos, 0, self.quantity_nanos)
+        check_range("display_quantity_nanos", self.display_quantity_nanos, 0, self.quantity_nanos)
+        self._validate_algorithm(cap)
+
+    def _validate_algorithm(self, cap: float) -> None:
+        for field, owner, high in (
+            ("target_participation_rate", Algorithm.POV, min(cap, LARGEST_TARGET_RATE)),
+            ("risk_aversion", Algorithm.SHORTFALL, LARGEST_RISK_AVERSION),
+            ("tracking_tolerance", Algorithm.ADAPTIVE_VWAP, LARGEST_TRACKING_TOLERANCE),
+        ):
+            value = getattr(self, field)
+            if self.algorithm is not owner and value:
+                raise InvalidInput(
+                    "FIELD_INVALID", f"{field} goes with {owner.name}, not {self.algorithm.name}", field=field
+                )
+            if value is not None and not 0.0 <= value <= high:
+                raise InvalidInput(
+                    "VALUE_OUT_OF_RANGE", f"{field} is {value}, outside 0 to {high:g}", field=field
+                )
 
     def check_against(self, instrument: Instrument) -> None:
         """Check lots, ticks and listing. Raises InvalidInput, or FailedPrecondition when it is not listed."""
@@ -126,6 +159,13 @@ class Parameters:
                 f"quantity_nanos {self.quantity_nanos} is below the minimum {instrument.min_quantity_nanos}"
                 f" or no multiple of the lot {instrument.lot_size_nanos}",
                 field="quantity_nanos",
+            )
+        if not instrument.is_on_lot(self.display_quantity_nanos):
+            raise InvalidInput(
+                "FIELD_INVALID",
+                f"display_quantity_nanos {self.display_quantity_nanos} is no multiple of the lot"
+                f" {instrument.lot_size_nanos}",
+                field="display_quantity_nanos",
             )
         if self.limit_price_nanos and not instrument.is_on_tick(self.limit_price_nanos):
             raise InvalidInput(
@@ -184,9 +224,23 @@ def plan_horizon(
             max_vwap_deviation=asked.max_vwap_deviation or DEFAULT_VWAP_DEVIATION,
             slice_nanos=asked.slice_nanos or chosen_slice,
             max_feed_silence_nanos=asked.max_feed_silence_nanos or DEFAULT_FEED_SILENCE_NANOS,
+            **_algorithm_defaults(asked, cap),
         ),
         note,
     )
+
+
+def _algorithm_defaults(asked: Parameters, cap: float) -> dict[str, Any]:
+    match asked.algorithm:
+        case Algorithm.POV:
+            rate = asked.target_participation_rate or DEFAULT_TARGET_OF_CAP * cap
+            return {"target_participation_rate": rate}
+        case Algorithm.SHORTFALL if asked.risk_aversion is None:
+            return {"risk_aversion": DEFAULT_RISK_AVERSION}
+        case Algorithm.ADAPTIVE_VWAP if asked.tracking_tolerance is None:
+            return {"tracking_tolerance": DEFAULT_TRACKING_TOLERANCE}
+        case _:
+            return {}
 
 
 def _fraction(field: str, value: float) -> None:

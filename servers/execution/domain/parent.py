@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from servers.execution.domain.events import Child, ChildState, Event, EventKind, ExecutionState, SchedulePlan
-from servers.execution.domain.parameters import Parameters
+from servers.execution.domain.parameters import Algorithm, Parameters
 from servers.execution.domain.report import ExecutionReport
 from servers.model.nanos import divide_half_even
 from servers.model.order import Fill, OrderState, Rejection, TimeInForce
+
+MOST_TOLD = 4
+"""Changes of the schedule that a report tells one by one."""
 
 
 @dataclass(slots=True)
@@ -62,6 +65,8 @@ class ParentOrder:
     last_event_time_nanos: int = 0
     last_fill_time_nanos: int = 0
     report: ExecutionReport | None = None
+    schedule: Algorithm | None = None
+    fallbacks: list[str] = field(default_factory=list)
 
     @classmethod
     def from_event(cls, event: Event) -> ParentOrder:
@@ -111,6 +116,14 @@ class ParentOrder:
         return divide_half_even(self.filled_notional_attos, self.filled_quantity_nanos)
 
     @property
+    def fallback(self) -> str:
+        """What was not followed as it was asked for, and why: at the start, then the first few changes."""
+        told = self.fallbacks[:MOST_TOLD]
+        if len(self.fallbacks) > MOST_TOLD:
+            told.append(f"{len(self.fallbacks) - MOST_TOLD} more changes of the schedule.")
+        return " ".join(text for text in (self.plan.fallback, *told) if text)
+
+    @property
     def is_over(self) -> bool:
         """Whether nothing more will be written about it: reported or refused."""
         return self.report is not None or self.state is ExecutionState.REJECTED
@@ -146,6 +159,9 @@ class ParentOrder:
                 self.reason = event.reason
             case EventKind.RESUMED:
                 self.reason = ""
+            case EventKind.FALLBACK:
+                self.schedule = event.schedule
+                self.fallbacks.append(f"{event.message}.")
             case EventKind.FINISHED:
                 self.report = event.report
             case _:

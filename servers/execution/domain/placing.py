@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from zlib import crc32
 
+from native.iceberg import IcebergSlices
 from native.schedule import Schedule
 from servers.execution.domain.controls import Rate
 from servers.execution.domain.events import Child
@@ -52,6 +54,8 @@ class Tuning:
         shortest_window_nanos: the cap holds in every window from this length to the parent's own.
         closing_cutoff_nanos: time before the close at which a residual goes into the closing auction.
         rejections_to_tell: children refused in a row by risk or the venue before an event says so.
+        impact_fraction: what trading at 1 % of the daily volume is taken to cost, as a fraction of the price,
+            when the shortfall schedule is planned.
     """
 
     max_children_per_second: int = 4
@@ -60,6 +64,7 @@ class Tuning:
     closing_cutoff_nanos: int = 5 * MINUTE_NANOS
     rejections_to_tell: int = 5
     impact: ImpactModel = field(default_factory=ImpactModel)
+    impact_fraction: float = 0.0005
 
 
 @dataclass(slots=True)
@@ -83,6 +88,8 @@ class Placer:
         self._reach_level = 0
         self._immediate_share = 1.0
         self._lasting: dict[str, int] = {}
+        shown, lot = parent.parameters.display_quantity_nanos, instrument.lot_size_nanos
+        self._slices = IcebergSlices(shown, lot, seed=crc32(parent.execution_id.encode())) if shown else None
         self.is_auction_joined = False
         self.held_back_nanos: dict[str, int] = {}
 
@@ -216,7 +223,11 @@ class Placer:
     def _post(self, orders: Orders, now: int, tape: Tape, due: Due, room: int, crossed: int) -> bool:
         parameters = self._parent.parameters
         price = passive_price(parameters.side, tape.quote, self._instrument, parameters.limit_price_nanos)
-        quantity = self._quantity(now, due, due.open, room, crossed) if price else 0
+        wanted = due.open
+        if self._slices is not None:
+            shown = self._slices.size_nanos(len(self._parent.children) + len(orders.children), wanted)
+            wanted = max(shown, parameters.min_child_quantity_nanos)
+        quantity = self._quantity(now, due, wanted, room, crossed) if price else 0
         if quantity:
             self._add(orders, passive_terms(parameters.symbol, parameters.side, quantity, price), tape)
         return quantity > 0

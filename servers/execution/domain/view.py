@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from native.slippage import slippage_bps
 from servers.execution.domain.events import ExecutionState
-from servers.execution.domain.parameters import Parameters
+from servers.execution.domain.parameters import Algorithm, Parameters
 from servers.execution.domain.parent import ParentOrder
 from servers.execution.domain.working import WorkingParent
 from servers.model.nanos import NANO, divide_half_even
@@ -35,6 +35,7 @@ class Execution:
     rejection: Rejection | None = None
     child_count: int = 0
     reason: str = ""
+    schedule: Algorithm | None = None
 
 
 def execution_view(parent: ParentOrder, working: WorkingParent | None, now_nanos: int) -> Execution:
@@ -76,4 +77,11 @@ def execution_view(parent: ParentOrder, working: WorkingParent | None, now_nanos
         rejection=parent.rejection,
         child_count=len(parent.children),
         reason=parent.reason,
+        schedule=_schedule_in_force(parent),
     )
+
+
+def _schedule_in_force(parent: ParentOrder) -> Algorithm | None:
+    if not parent.arrival_time_nanos:
+        return None
+    return parent.schedule or parent.parameters.algorithm

@@ -8,15 +8,16 @@ completion > schedule.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from native.schedule import Schedule, StaticVwapSchedule, TwapSchedule
+from native.schedule import Schedule
 from servers.execution.domain.controls import Deviation, DeviationControl, ImpactControl, Rate
 from servers.execution.domain.events import Child, Event, EventKind, ExecutionState
 from servers.execution.domain.figures import Figures
 from servers.execution.domain.parameters import MINUTE_NANOS
 from servers.execution.domain.parent import ChildRecord, ParentOrder
 from servers.execution.domain.placing import Orders, Placer, Tuning
+from servers.execution.domain.scheduling import ScheduleKeeper
 from servers.execution.domain.tape import Prints, Tape
 from servers.model.clock import NANOS_PER_SECOND
 from servers.model.instrument import Instrument
@@ -24,7 +25,6 @@ from servers.model.market import MarketPhase, TradeFlag
 from servers.model.nanos import NANO, nanos_to_text
 from servers.model.order import Fill
 
-_TAIL_SHARE = 40
 _LONGEST_WAIT_SECONDS = 60
 _STEP_GAP_NANOS = 30 * NANOS_PER_SECOND
 
@@ -49,7 +49,7 @@ class WorkingParent:
         self.parent = parent
         self.instrument = instrument
         self.figures = Figures(parent, tuning.shortest_window_nanos, tuning.impact)
-        self.schedule: Schedule | None = None
+        self.keeper = ScheduleKeeper(parent, instrument, self.figures)
         self._tuning = tuning
         self._placer = Placer(parent, instrument, self.figures, tuning)
         self._impact_control = ImpactControl(parent.parameters.max_market_impact)
@@ -67,9 +67,9 @@ class WorkingParent:
         if not self.parent.arrival_time_nanos:
             return
         if (prints.flags & TradeFlag.CANCEL).any():
-            self.figures.count_from(tape)
+            self.keeper.recount(self.figures.count_from(tape))
         else:
-            self.figures.on_prints(prints)
+            self.keeper.on_volume(self.figures.on_prints(prints))
 
     def on_fill(self, fill: Fill) -> None:
         """Take in a fill that was booked."""
@@ -104,6 +104,11 @@ class WorkingParent:
             self._must_replan = "RESTARTED"
 
     # -- What goes out ----------------------------------------------------------------------------
+
+    @property
+    def schedule(self) -> Schedule | None:
+        """The schedule in force; None before arrival."""
+        return self.keeper.schedule
 
     @property
     def end_time_nanos(self) -> int:
@@ -156,6 +161,7 @@ class WorkingParent:
         if decision.events and decision.events[-1].state is ExecutionState.PAUSED:
             decision.cancels.extend(self._placer.working(for_auction=True))
             return decision
+        self._keep_schedule(decision, now_nanos, tape)
         if now_nanos < self._wait_until_nanos:
             self._placer.hold_back("CONTROL", gap_nanos)
         elif may_send:
@@ -195,7 +201,7 @@ class WorkingParent:
         parent = self.parent
         start = parent.parameters.start_time_nanos
         if tape.phase is MarketPhase.PRE_OPEN and may_send:
-            schedule = self._make_schedule(max(start, tape.session_open_time_nanos))
+            schedule, _ = self.keeper.make(max(start, tape.session_open_time_nanos))
             self._take(decision, self._placer.place_for_open(now, tape, schedule))
         price = tape.quote.reference_price_nanos or tape.last_price_before(now + 1)
         if now < start or tape.phase is not MarketPhase.CONTINUOUS or not price:
@@ -217,23 +223,15 @@ class WorkingParent:
     def begin(self, tape: Tape) -> None:
         """Count market and own fills since arrival, and make the schedule: ARRIVED has been applied."""
         self.figures.count_from(tape)
-        self.schedule = self._make_schedule(self.parent.arrival_time_nanos)
+        self.keeper.begin(tape)
         self._placer.is_auction_joined = any(child.is_for_auction for child in self.parent.children.values())
 
-    def _make_schedule(self, start: int) -> Schedule:
-        plan, parameters = self.parent.plan, self.parent.parameters
-        # It ends a little before the horizon: the last slice has to be finished too.
-        tail = (self.end_time_nanos - start) // _TAIL_SHARE
-        end = max(self.end_time_nanos - tail, start + 1)
-        quantity, lot = parameters.quantity_nanos, self.instrument.lot_size_nanos
-        if plan.curve_shares:
-            first, bin_nanos = plan.curve_open_time_nanos, plan.curve_bin_nanos
-            edges = [first + i * bin_nanos for i in range(len(plan.curve_shares) + 1)]
-            try:
-                return StaticVwapSchedule(quantity, lot, start, end, edges, plan.curve_shares)
-            except ValueError:  # the curve does not cover start to end, or has no weight there
-                return TwapSchedule(quantity, lot, start, end)
-        return TwapSchedule(quantity, lot, start, end)
+    def _keep_schedule(self, decision: Decision, now: int, tape: Tape) -> None:
+        is_deviating = self._deviation_control.mode is not Deviation.NORMAL
+        change = self.keeper.keep(now, tape, is_deviating=is_deviating)
+        if change is not None:
+            event = self._event(EventKind.FALLBACK, now, self.parent.state, change.reason, change.message)
+            decision.events.append(replace(event, schedule=change.schedule))
 
     def _follow_phase(self, decision: Decision, now: int, tape: Tape) -> bool:
         """Return whether children may be sent in this phase; stop and start the schedule's clock."""
