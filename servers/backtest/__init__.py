@@ -1,0 +1,1 @@
+"""Backtests: schedules replayed over recorded markets, with costs, studies and reports."""
