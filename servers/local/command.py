@@ -14,6 +14,7 @@ import grpc
 import typer
 
 from servers.local import up as up_command
+from servers.local.classifying import register_classify
 from servers.local.client import MeshClient
 from servers.local.doctor import diagnose
 from servers.local.executing import follow_on_screen, release, session_of, start
@@ -22,10 +23,12 @@ from servers.local.parent_order import ParentOrder
 from servers.local.receiver.__main__ import TRACES_FILE
 from servers.local.receiver.store import SpanStore
 from servers.local.report_file import write_report
+from servers.local.rollout import register_rollout
 from servers.local.screen import report_panel, state_name, terminal
 from servers.local.status import show_status
 from servers.local.switches import cancel_execution, pause_execution, resume_execution, set_kill_switch
 from servers.local.traces import render_trace
+from servers.model.errors import TapelineError
 from servers.runtime.status import error_info
 
 EXIT_FAILED, EXIT_INTERRUPTED = 1, 130
@@ -339,7 +342,7 @@ def _run(work: Coroutine[Any, Any, int]) -> int:
         return _say(error)
 
 
-_REFUSALS = (MeshError, ValueError, grpc.aio.AioRpcError)
+_REFUSALS = (MeshError, TapelineError, ValueError, grpc.aio.AioRpcError)
 
 
 def _leaves(group: BaseExceptionGroup[Any] | None) -> list[BaseException]:
@@ -358,6 +361,10 @@ def _say(*errors: BaseException) -> int:
         else:
             typer.echo(f"tapeline: {error}", err=True)
     return EXIT_FAILED
+
+
+register_classify(app, _run)
+register_rollout(app, _run)
 
 
 def main() -> None:
