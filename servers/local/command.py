@@ -14,6 +14,7 @@ import grpc
 import typer
 
 from servers.local import up as up_command
+from servers.local.backtesting import backtest
 from servers.local.classifying import register_classify
 from servers.local.client import MeshClient
 from servers.local.doctor import diagnose
@@ -308,6 +309,9 @@ def doctor(
         return 0 if is_well else EXIT_FAILED
 
     sys.exit(_run(examine()))
+
+
+app.command()(backtest)
 
 
 def _run(work: Coroutine[Any, Any, int]) -> int:
