@@ -10,6 +10,7 @@ PORTS: Mapping[str, int] = {
     "market_data": 8001,
     "portfolio": 8002,
     "risk": 8003,
+    "signals": 8004,
     "decision": 8005,
     "intelligence": 8007,
     "execution": 8008,
