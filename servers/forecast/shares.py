@@ -16,10 +16,15 @@ TRAILING_SESSIONS = 60
 BIN_STEP = 3
 """Every third bin is a row: neighbours say nearly the same."""
 
-PRIOR_SYMBOL_DAYS = 50.0
+PRIOR_SYMBOL_DAYS = 100.0
 """Symbol-days that the prior coefficients are worth."""
 
-LARGEST_WEIGHT = 5.0
+COMING_BINS = 12
+"""Bins whose price move says how dear an error before them was."""
+
+LARGEST_MOVE = 5.0
+"""A move beyond this many times the session's median weighs as much as one of it, and so for small ones."""
+
 STEPS = 6
 
 
@@ -31,60 +36,77 @@ class ShareRows:
         features: rows by (feature, knot).
         odds: log odds of the share done, before any coefficient.
         share_done: what it turned out to be.
+        moves: how much the price moved in the next COMING_BINS bins, over the symbol's typical move of a day.
     """
 
     features: Doubles
     odds: Doubles
     share_done: Doubles
+    moves: Doubles
 
 
-def share_rows(forecast: ShareForecast, volumes: Doubles, prices: Doubles) -> ShareRows:
+def share_rows(forecast: ShareForecast, volumes: Doubles, prices: Doubles, typical_move: float) -> ShareRows:
     """Return the rows of a day that is over; `forecast` is a new one of that day, and is used up."""
     total = float(volumes.sum())
-    features, odds, done = [], [], []
+    features, odds, done, moved = [], [], [], []
+    coming = _coming_moves(prices) / typical_move
     for place, (volume, price) in enumerate(zip(volumes.tolist(), prices.tolist(), strict=True)):
         prior = forecast.prior_odds() if place % BIN_STEP == 1 else np.nan
         if np.isfinite(prior):
             features.append(np.outer(forecast.features(), forecast.knot_weights()).ravel())
             odds.append(prior)
             done.append(forecast.volume_done / total)
+            moved.append(coming[place])
         forecast.update(place, volume, price)
     width = len(FEATURE_NAMES) * KNOT_COUNT
-    return ShareRows(np.array(features).reshape(-1, width), np.array(odds), np.array(done))
+    return ShareRows(np.array(features).reshape(-1, width), np.array(odds), np.array(done), np.array(moved))
+
+
+def _coming_moves(prices: Doubles) -> Doubles:
+    """Return for every bin the root of the sum of squared log returns of that bin and the next 11."""
+    logs = np.log(prices)
+    known = np.flatnonzero(np.isfinite(logs))
+    returns = np.zeros(len(prices))
+    returns[known[1:]] = np.diff(logs[known]) ** 2
+    total = np.concatenate([[0.0], np.cumsum(returns)])
+    ends = np.minimum(np.arange(len(prices)) + COMING_BINS, len(prices))
+    return np.asarray(np.sqrt(total[ends] - total[:-1]))
 
 
 class ShareModel:
     """Coefficients for `ShareForecast`, refitted whenever asked on the sessions learnt so far.
 
     The share done, A / V, is a fraction: its log odds are log(A / (D Q)) - x . beta, fitted by
-    quasi-likelihood (Papke and Wooldridge 1996), which bounds what one outlying day can do. A day weighs by
-    how much its price moved against what is usual for the symbol, since the error of a schedule is paid in
-    price moves; the prior (half of a surprise lasts) counts as PRIOR_SYMBOL_DAYS symbol-days.
+    quasi-likelihood (Papke and Wooldridge 1996), which bounds what one outlying day can do. The error of a
+    schedule is the sum over bins of (share done - share of the volume) times the price move that follows, so
+    its variance weighs an error by the variance of that move: a row weighs by the squared move of the bins
+    that come (as they turned out, on days that are over). The prior counts as PRIOR_SYMBOL_DAYS symbol-days.
     """
 
     def __init__(self) -> None:
-        self._days: deque[tuple[Doubles, Doubles, Doubles, Doubles]] = deque(maxlen=TRAILING_SESSIONS)
+        self._sessions: deque[tuple[Doubles, Doubles, Doubles, Doubles]] = deque(maxlen=TRAILING_SESSIONS)
         self._coefficients = prior_coefficients()
 
-    def learn(self, rows: list[ShareRows], moves: Doubles) -> None:
-        """Take a day: the rows of each symbol, and its `moves` (realised volatility over the usual)."""
-        moved = np.clip(moves / np.median(moves), 1 / LARGEST_WEIGHT, LARGEST_WEIGHT) if len(rows) else moves
-        weights = [np.full(len(row.odds), weight) for row, weight in zip(rows, moved, strict=True)]
-        if rows:
-            self._days.append(
-                (
-                    np.concatenate([row.features for row in rows]),
-                    np.concatenate([row.odds for row in rows]),
-                    np.concatenate([row.share_done for row in rows]),
-                    np.concatenate(weights),
-                )
+    def learn(self, days: list[ShareRows]) -> None:
+        """Take a session: the rows of each symbol that traded."""
+        moves = [rows.moves for rows in days if len(rows.moves)]
+        if not moves:
+            return
+        usual = max(float(np.median(np.concatenate(moves))), 1e-12)
+        self._sessions.append(
+            (
+                np.concatenate([rows.features for rows in days]),
+                np.concatenate([rows.odds for rows in days]),
+                np.concatenate([rows.share_done for rows in days]),
+                np.clip(np.concatenate(moves) / usual, 1 / LARGEST_MOVE, LARGEST_MOVE) ** 2,
             )
+        )
 
     def fit(self, bins: int) -> Doubles:
         """Return the coefficients, fitted on what was learnt; `bins` of a session scale the prior."""
-        if self._days:
+        if self._sessions:
             features, odds, share_done, weights = (
-                np.concatenate(column) for column in zip(*self._days, strict=True)
+                np.concatenate(column) for column in zip(*self._sessions, strict=True)
             )
             # The model's odds fall with x . beta: the sign of the features turns.
             penalty = (

@@ -75,13 +75,13 @@ class WalkForward:
         if volumes.shape[1] != past.volumes.shape[2]:
             return
         totals = volumes.sum(axis=1)
-        rows, moves = [], []
+        days = []
         for symbol in np.flatnonzero(totals > 0):
             forecast = known.forecast(int(symbol))
             if forecast is not None:
-                rows.append(share_rows(forecast, volumes[symbol], prices[symbol]))
-                moves.append(_realised(prices[symbol]) / known.typical_moves[symbol])
-        self._shares.learn(rows, np.maximum(np.array(moves), 1e-3))
+                typical = float(known.typical_moves[symbol])
+                days.append(share_rows(forecast, volumes[symbol], prices[symbol], typical))
+        self._shares.learn(days)
         self._daily.learn(_whole_day_volumes(past), totals)
 
 
@@ -107,9 +107,3 @@ def _typical_moves(closes: Doubles) -> Doubles:
     has = (count > 0) & (total > 0)
     usual = float(np.median(total[has] / count[has])) if has.any() else DEFAULT_MOVE
     return np.asarray((total + MOVE_PRIOR_SESSIONS * usual) / (count + MOVE_PRIOR_SESSIONS))
-
-
-def _realised(prices: Doubles) -> float:
-    """Return the square root of the sum of squared log returns from bin to bin."""
-    logs: Doubles = np.log(prices[np.isfinite(prices)])
-    return float(np.sqrt(((logs[1:] - logs[:-1]) ** 2).sum()))
