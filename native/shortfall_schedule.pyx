@@ -7,7 +7,7 @@ that is left after j of n intervals of length tau is X sinh(kappa (T - t_j)) / s
 Plain-Python twin: tests/native/schedule_twins.py.
 """
 from fractions import Fraction
-from math import asinh, expm1, isfinite, sqrt
+from math import asinh, exp, expm1, isfinite, sqrt
 
 from native._types cimport nanos_t
 from native.schedule cimport WHOLE_BITS, Schedule
@@ -81,10 +81,6 @@ def _shares(rate, steps):
     # sinh(a) / sinh(b) = e^(a - b) (1 - e^(-2 a)) / (1 - e^(-2 b)).
     shares = [0]
     for j in range(1, steps):
-        left = _exp(-rate * j) * expm1(-2 * rate * (steps - j)) / expm1(-2 * rate * steps)
+        left = exp(-rate * j) * expm1(-2 * rate * (steps - j)) / expm1(-2 * rate * steps)
         shares.append(max(shares[-1], int(WHOLE * (1 - Fraction(min(left, 1.0))))))
     return [*shares, WHOLE]
-
-
-def _exp(x):
-    return expm1(x) + 1
