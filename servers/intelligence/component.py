@@ -29,13 +29,7 @@ class IntelligenceServer:
         self._journal = journal
         self._tasks: set[asyncio.Task[None]] = set()
         telemetry = context.telemetry
-        self._triton = TritonModels(
-            settings.triton,
-            settings.model,
-            telemetry.tracer,
-            telemetry.log,
-            reload_seconds=settings.triton_cache_seconds,
-        )
+        self._triton = TritonModels(settings.triton, settings.model, telemetry.tracer, telemetry.log)
         self._cpu_triton = (
             None
             if settings.cpu_triton is None

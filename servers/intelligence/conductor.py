@@ -47,6 +47,9 @@ SAVE_SECONDS = 10.0
 REPLAY_TEXTS = 4
 
 
+_Answered = asyncio.Future[tuple[list[RawAnswer], float] | None]
+
+
 class Conductor:
     """Holds the roll-out and its trial; `Watcher` of every lane.
 
@@ -90,7 +93,8 @@ class Conductor:
         self._is_busy = is_busy
         self._random = random.Random(seed)
         self._changing = asyncio.Lock()
-        self._comparing = False
+        self._compared: tuple[Sequence[Ask], _Answered] | None = None
+        self._stable_answered_at = float("-inf")
         self._replayed = 0
         self._calibrate: Callable[[str, str, RawAnswer], RawAnswer] = lambda _version, _source, answer: answer
 
@@ -135,10 +139,16 @@ class Conductor:
 
     # -- What lanes see ---------------------------------------------------------------------------
 
+    def admits(self, version: str) -> bool:
+        """Return whether a version may be sent anything now: not a candidate that is suspended or out."""
+        rollout = self.rollout
+        is_stable = version == rollout.stable_version
+        return is_stable or version != rollout.candidate_version or rollout.state is State.RUNNING
+
     def sending(self, version: str, batch: Sequence[Ask]) -> None:
         """Ask the other version the same, when it is this batch's turn: never more than one at a time."""
         rollout, trial = self.rollout, self.trial
-        if trial is None or self._comparing or rollout.state is not State.RUNNING:
+        if trial is None or self._compared is not None or rollout.state is not State.RUNNING:
             return
         if version == rollout.candidate_version:
             share = 1.0
@@ -147,17 +157,16 @@ class Conductor:
         else:
             return
         if self._random.random() < share:
-            self._comparing = True
-            self._run(self._compare(trial, version, batch))
+            answered: _Answered = asyncio.get_running_loop().create_future()
+            self._compared = (batch, answered)
+            self._run(self._compare(trial, version, batch, answered))
 
     def answered(
         self, version: str, batch: Sequence[Ask], answers: Sequence[RawAnswer], seconds: float
     ) -> None:
         """Count a call that was answered, and hand it to the comparison that runs beside it."""
         self._count(version, seconds, is_failure=False)
-        waiting = self._primary
-        if waiting is not None and waiting[0] is batch and not waiting[1].done():
-            waiting[1].set_result((list(answers), seconds))
+        self._tell(batch, (list(answers), seconds))
 
     def failed(
         self, version: str, batch: Sequence[Ask], error: ModelError, seconds: float, *, was_cut_short: bool
@@ -165,29 +174,22 @@ class Conductor:
         """Suspend a candidate that failed, and find out whether it is the candidate."""
         if not was_cut_short:
             self._count(version, seconds, is_failure=True)
-        waiting = self._primary
-        if waiting is not None and waiting[0] is batch and not waiting[1].done():
-            waiting[1].set_result(None)
+        self._tell(batch, None)
         self._suspect(version, error)
 
-    _primary: tuple[Sequence[Ask], asyncio.Future[tuple[list[RawAnswer], float] | None]] | None = None
+    def _tell(self, batch: Sequence[Ask], given: tuple[list[RawAnswer], float] | None) -> None:
+        if self._compared is not None and self._compared[0] is batch and not self._compared[1].done():
+            self._compared[1].set_result(given)
 
-    async def _compare(self, trial: Trial, version: str, batch: Sequence[Ask]) -> None:
+    async def _compare(self, trial: Trial, version: str, batch: Sequence[Ask], answered: _Answered) -> None:
         rollout = self.rollout
         is_candidate = version == rollout.candidate_version
         other = self._models.model(rollout.stable_version if is_candidate else rollout.candidate_version)
-        primary: asyncio.Future[tuple[list[RawAnswer], float] | None]
-        primary = asyncio.get_running_loop().create_future()
-        self._primary = (batch, primary)
         try:
             beside = await self._ask(other, [ask.item.text for ask in batch])
-            # A lane always reports its batch, at the latest when its call times out.
-            given = await asyncio.wait_for(primary, self._timeout_seconds + 1.0)
-        except TimeoutError:
-            return
+            given = await answered  # a lane always reports its batch, at the latest when its call times out
         finally:
-            self._primary = None
-            self._comparing = False
+            self._compared = None
         if beside is None or given is None or trial is not self.trial:
             return
         theirs, their_seconds = beside
@@ -222,6 +224,8 @@ class Conductor:
 
     def _count(self, version: str, seconds: float, *, is_failure: bool) -> None:
         rollout, trial = self.rollout, self.trial
+        if version == rollout.stable_version and not is_failure:
+            self._stable_answered_at = self._now()
         if trial is None or rollout.state is State.SUSPENDED:
             return  # a suspended candidate's failure is counted once its probes have spoken
         if version == rollout.candidate_version:
@@ -241,21 +245,23 @@ class Conductor:
         rollout = self.rollout
         candidate = self._models.model(rollout.candidate_version)
         stable = self._models.model(rollout.stable_version)
+        began = self._now()
         probes = [self._probe(model) for _ in range(PROBES) for model in (candidate, stable)]
         failures = await asyncio.gather(*probes)
         of_candidate = [failure for failure in failures[0::2] if failure]
-        of_stable = [failure for failure in failures[1::2] if failure]
+        # A stable version that is busy with callers is as well as one whose probes are answered.
+        is_stable_well = not any(failures[1::2]) or self._stable_answered_at >= began
         async with self._changing:
             if self.rollout.experiment != experiment or self.rollout.state is not State.SUSPENDED:
                 return
-            if of_candidate and not of_stable:
+            if of_candidate and is_stable_well:
                 reason = f"it failed: {error}; {len(of_candidate)} of {PROBES} probes: {of_candidate[0]}"
                 assert self.trial is not None
                 self.trial.called(True, 0.0, is_failure=True)
                 await self._end(EventKind.ROLLED_BACK, reason)
                 return
             self.rollout = replace(self.rollout, state=State.RUNNING)
-            if not of_stable and self.trial is not None:
+            if is_stable_well and self.trial is not None:
                 self.trial.called(True, 0.0, is_failure=True)
         await self._judge()
 

@@ -30,6 +30,8 @@ from servers.intelligence.ports import SentimentModel, SentimentModels
 from servers.intelligence.queueing import Ask, Budget, Outcome
 
 EXPIRE_SECONDS = 15.0
+CANDIDATE_FACTOR, LEAST_CANDIDATE_SECONDS, ENOUGH_LATENCIES = 4.0, 0.3, 20
+"""A candidate's call gets four times the stable version's 95th percentile, and 0.3 s at least."""
 LEAST_MODEL_SECONDS = 0.02
 """With less than this left, no model is asked."""
 
@@ -41,7 +43,7 @@ class Limits:
     budget_texts_per_second: float = 0.0
     max_queue_age_seconds: float = 2.0
     model_timeout_seconds: float = 1.5
-    candidate_timeout_seconds: float = 1.0
+    candidate_timeout_seconds: float = 1.5
     batch_wait_seconds: float = 0.003
     batches_in_flight: int = 2
     longest_answer_seconds: float = 30.0
@@ -178,11 +180,20 @@ class IntelligenceEngine:
     def _timeout(self, version: str, left_seconds: float) -> tuple[float, float]:
         rollout = self.conductor.rollout
         if rollout.is_on_trial and version == rollout.candidate_version:
+            most = self._candidate_timeout()
             # Half is for the stable version, should the candidate not answer.
-            most = self.limits.candidate_timeout_seconds
             return min(most, left_seconds / 2), most
         most = self.limits.model_timeout_seconds
         return min(most, left_seconds), most
+
+    def _candidate_timeout(self) -> float:
+        """Return what a call of the candidate gets: several times what the stable version needs."""
+        lane = self.lanes.get((Answerer.STABLE, self.conductor.rollout.stable_version))
+        most = self.limits.candidate_timeout_seconds
+        if lane is None or len(lane.latencies.values) < ENOUGH_LATENCIES:
+            return most
+        usual = lane.latencies.percentile(0.95)
+        return min(most, max(LEAST_CANDIDATE_SECONDS, CANDIDATE_FACTOR * usual))
 
     def _resolve(self, ask: Ask, answer: RawAnswer, version: str) -> None:
         self.answers.put(ask.digest, version, ask.item.item_id, answer, ask.arrived, self._now())
@@ -251,17 +262,15 @@ class IntelligenceEngine:
 
     # -- The rest ---------------------------------------------------------------------------------
 
-    async def forget(self, item_ids: Sequence[str], digests: Sequence[bytes]) -> int:
-        """Remove what is kept of posts and texts, here and behind the models' address."""
+    async def forget(self, item_ids: Sequence[str], digests: Sequence[bytes]) -> tuple[int, bool]:
+        """Remove what is kept of posts and texts.
+
+        Returns how many answers that were, and whether answers are kept behind the models' address too,
+        where nobody can remove them.
+        """
         removed = self.answers.forget(item_ids, digests, self._now())
         self.totals.forgotten += removed
-        await self._models.forget()
-        return removed
-
-    @property
-    def drop_within_seconds(self) -> float | None:
-        """Longest time until answers that Triton keeps are gone; None when it keeps none."""
-        return self._models.drop_within_seconds
+        return removed, await self._models.keeps_answers()
 
     def queued(self) -> tuple[int, float]:
         """Return how many texts wait and the age of the oldest, in seconds."""

@@ -18,6 +18,10 @@ GIVEN_UP = 1e-3
 class Watcher(Protocol):
     """Who learns from a lane's batches."""
 
+    def admits(self, version: str) -> bool:
+        """Return whether a version may be sent anything now."""
+        ...
+
     def sending(self, version: str, batch: Sequence[Ask]) -> None:
         """Take a batch that is about to be sent; another version may be asked the same beside it."""
         ...
@@ -140,6 +144,10 @@ class Lane:
         started = self._now()
         left = max(ask.deadline for ask in batch) - started
         version = self.model.version
+        if not self._watcher.admits(version):
+            for ask in batch:
+                self._fall(ask, FallbackReason.MODEL_FAILED)
+            return
         timeout, most = self._timeout_of(version, max(GIVEN_UP, left))
         self._watcher.sending(version, batch)
         try:

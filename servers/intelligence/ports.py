@@ -69,13 +69,8 @@ class SentimentModels(Protocol):
         """Return a version; the same object for the same version."""
         ...
 
-    async def forget(self) -> None:
-        """Have answers that are kept behind the address dropped, if any are."""
-        ...
-
-    @property
-    def drop_within_seconds(self) -> float | None:
-        """Longest time until answers kept behind the address are gone; None when none are kept there."""
+    async def keeps_answers(self) -> bool:
+        """Return whether answers are kept behind the address, out of reach of a deletion."""
         ...
 
 

@@ -116,14 +116,10 @@ class IntelligenceService(intelligence_service_pb2_grpc.IntelligenceServiceServi
         self, request: intelligence_service_pb2.ForgetTextsRequest, context: Any
     ) -> intelligence_service_pb2.ForgetTextsResponse:
         check_request_id(request.request_id)
-        removed = await self._engine.forget(*wire.forgotten_from_wire(request))
-        within = self._engine.drop_within_seconds
-        response = intelligence_service_pb2.ForgetTextsResponse(
-            removed_answers=removed, is_triton_uncached=within is None
+        removed, is_kept_elsewhere = await self._engine.forget(*wire.forgotten_from_wire(request))
+        return intelligence_service_pb2.ForgetTextsResponse(
+            removed_answers=removed, is_triton_uncached=not is_kept_elsewhere
         )
-        if within is not None:
-            response.triton_drop_within.CopyFrom(wire.duration_to_wire(within))
-        return response
 
     def GetStatus(
         self, request: intelligence_service_pb2.GetStatusRequest, context: Any

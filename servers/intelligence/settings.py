@@ -16,12 +16,6 @@ class IntelligenceSettings(ServerSettings):
     triton: str = Field("127.0.0.1:8041", description="Triton's gRPC endpoint, host:port")
     model: str = Field("market_llm", description="the model's name in Triton's repository")
     stable_version: str = Field("1", pattern=r"^\d+$", description="version in force before any roll-out")
-    triton_cache_seconds: float | None = Field(
-        None,
-        gt=0,
-        description="for a Triton with a response cache: time within which a deletion is dropped from it, by"
-        " loading the model anew; unset: Triton runs without one",
-    )
     cpu_triton: str | None = Field(
         None, description="a second Triton with the model for processors, host:port; unset: none"
     )
@@ -43,9 +37,11 @@ class IntelligenceSettings(ServerSettings):
     model_timeout_seconds: float = Field(
         1.5, gt=0, description="longest one call of the model takes, seconds"
     )
-    candidate_timeout_seconds: float = Field(1.0, gt=0, description="the same of a candidate, seconds")
+    candidate_timeout_seconds: float = Field(
+        1.5, gt=0, description="the same of a candidate, and never more than 4 times the stable version's p95"
+    )
     probe_timeout_seconds: float = Field(
-        0.6, gt=0, description="the same of a probe after a candidate failed, seconds"
+        0.8, gt=0, description="the same of a probe after a candidate failed, seconds"
     )
     batch_wait_seconds: float = Field(
         0.003, ge=0, description="how long a batch that is not full waits for more texts, seconds"

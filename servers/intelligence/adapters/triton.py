@@ -39,6 +39,7 @@ _OPTIONS = (
     ("grpc.http2.max_pings_without_data", 0),
 )
 _REFUSED_BY_QUEUE = re.compile("timeout|queue size", re.IGNORECASE)
+_NOT_LOADED = re.compile("is not available|unknown model|is not ready|not found", re.IGNORECASE)
 _AWAY = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
 
 
@@ -50,29 +51,18 @@ class TritonModels:
         name: the model's name.
         tracer: gives each batch a span under the first of its texts' traces.
         log: hears of versions that go away and come back.
-        reload_seconds: with a response cache in Triton: how soon after a deletion the model is loaded anew,
-            which drops it. None says that Triton runs without one.
     """
 
-    def __init__(
-        self,
-        address: str,
-        name: str,
-        tracer: Tracer,
-        log: FilteringBoundLogger,
-        *,
-        reload_seconds: float | None = None,
-    ) -> None:
+    def __init__(self, address: str, name: str, tracer: Tracer, log: FilteringBoundLogger) -> None:
         self.address = address
         self.name = name
         self.tracer = tracer
         self.log = log
-        self._reload_seconds = reload_seconds
         self._channel = grpc.aio.insecure_channel(address, options=_OPTIONS)
         self.stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
         self._models: dict[str, TritonModel] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._reload_pending = False
+        self._keeps_answers = False
 
     def model(self, version: str) -> TritonModel:
         made = self._models.get(version)
@@ -80,16 +70,25 @@ class TritonModels:
             made = self._models[version] = TritonModel(self, version)
         return made
 
-    @property
-    def drop_within_seconds(self) -> float | None:
-        return self._reload_seconds
+    async def keeps_answers(self) -> bool:
+        """Return whether Triton runs with a response cache, as far as its statistics show.
 
-    async def forget(self) -> None:
-        """Have Triton drop the answers that it keeps: soon, and once for all deletions until then."""
-        if self._reload_seconds is None or self._reload_pending:
-            return
-        self._reload_pending = True
-        self.spawn(self._reload(self._reload_seconds / 2))
+        Triton 2.51 keeps what it cached also when the model is unloaded, and has no call to drop it.
+        """
+        try:
+            response = await self.stub.ModelStatistics(
+                service_pb2.ModelStatisticsRequest(name=self.name), timeout=PROBE_TIMEOUT_SECONDS
+            )
+        except grpc.aio.AioRpcError:
+            return self._keeps_answers  # away or not loaded: what was last known
+        counts = [
+            model.inference_stats.cache_hit.count + model.inference_stats.cache_miss.count
+            for model in response.model_stats
+        ]
+        if any(counts) and not self._keeps_answers:
+            self._keeps_answers = True
+            self.log.warning("Triton runs with a response cache: deletions do not reach it")
+        return self._keeps_answers
 
     async def close(self) -> None:
         """Close the channel and stop probing."""
@@ -104,24 +103,6 @@ class TritonModels:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-    async def _reload(self, wait_seconds: float) -> None:
-        await asyncio.sleep(wait_seconds)
-        self._reload_pending = False
-        while True:
-            try:
-                # Answers that Triton keeps go with the model; until it is back, others answer, and say so.
-                await self.stub.RepositoryModelUnload(
-                    service_pb2.RepositoryModelUnloadRequest(model_name=self.name), timeout=60.0
-                )
-                await self.stub.RepositoryModelLoad(
-                    service_pb2.RepositoryModelLoadRequest(model_name=self.name), timeout=60.0
-                )
-            except grpc.aio.AioRpcError as error:
-                self.log.warning("Triton did not load the model anew", code=error.code().name)
-                await asyncio.sleep(PROBE_SECONDS)
-            else:
-                return
 
 
 class TritonModel:
@@ -183,6 +164,8 @@ class TritonModel:
                 raise ModelTimeout(f"no answer within {timeout_seconds:.3g} s") from None
             if code is grpc.StatusCode.UNAVAILABLE and _REFUSED_BY_QUEUE.search(error.details() or ""):
                 raise ModelTimeout("Triton's queue refused it") from None
+            if code is not grpc.StatusCode.UNAVAILABLE and _NOT_LOADED.search(error.details() or ""):
+                raise ModelUnreachable(f"version {self._version} is not loaded") from None
             if code in _AWAY:
                 raise ModelUnreachable(f"{self._models.address} does not answer: {code.name}") from None
             raise ModelFailed(f"Triton answered {code.name}") from None

@@ -66,7 +66,7 @@ class TritonServer(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: igno
     def __init__(self) -> None:
         self.versions = {"1": Version(), "2": Version()}
         self.port = 0
-        self.kept: dict[bytes, Any] = {}
+        self.cache_misses = 0
         self._server: grpc.aio.Server | None = None
 
     @property
@@ -124,12 +124,10 @@ class TritonServer(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: igno
             ],
         )
 
-    async def RepositoryModelUnload(self, request: Any, context: Any) -> Any:
-        self.kept.clear()
-        return service_pb2.RepositoryModelUnloadResponse()
-
-    async def RepositoryModelLoad(self, request: Any, context: Any) -> Any:
-        return service_pb2.RepositoryModelLoadResponse()
+    async def ModelStatistics(self, request: Any, context: Any) -> Any:
+        statistics = service_pb2.ModelStatistics(name=MODEL, version="1")
+        statistics.inference_stats.cache_miss.count = self.cache_misses
+        return service_pb2.ModelStatisticsResponse(model_stats=[statistics])
 
 
 def texts_of(raw: bytes) -> list[str]:
