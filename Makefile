@@ -18,7 +18,7 @@ CONVERSION := $(addprefix triton_models/,checkpoint.py graph.py prepare.py promp
 MODULES := $(patsubst native/%.pyx,native.%,$(wildcard native/*.pyx))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check bench release clean
+.PHONY: help setup run test fuzz check bench release clean
 
 help: ## show the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,10 @@ test: setup ## set up what is missing, run all tests: the native ones on both bu
 	TAPELINE_NATIVE=debug $(PYTHON) -m pytest -q tests/native
 	$(PYTHON) -m pytest -q tests/scenario --cov --cov-report=
 	$(PYTHON) -m pytest -n 2 --ignore=tests/scenario --cov --cov-append --cov-fail-under=90
+
+CASES ?= 100000
+fuzz: $(STAMPS)/release ## hold every schedule to its twin over 100,000 cases each (CASES=N for another number), some 40 minutes
+	TAPELINE_CASES=$(CASES) $(PYTHON) -m pytest -q --timeout 0 --durations 0 --no-header tests/native/test_schedules_in_action.py
 
 check: setup protos/third_party ## lint, types, import rules, proto lint
 	$(PYTHON) -m ruff check .

@@ -1,55 +1,50 @@
-"""What the rest of a session is expected to trade: the port, and a forecast that needs a curve alone."""
+"""What the rest of a session is expected to trade, learnt bin by bin."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
-PRIOR_SD = 0.45
-"""Standard deviation of the log of a day's volume around the log of the trailing median."""
+import numpy as np
+import numpy.typing as npt
 
-NOISE_SD = 0.25
-"""The same of what half of a day says about the whole: at half of the curve, around the day's own log."""
+from native.volume_share import ShareForecast
+from servers.execution.domain.tape import Column
+from servers.model.nanos import NANO
 
-
-class Expected(NamedTuple):
-    """A forecast: volume of every bin of the session in shares, and how sure its level is.
-
-    Attributes:
-        volumes: one for each bin; those that are over are not read.
-        log_sd: standard deviation of the log of the level of what is to come.
-    """
-
-    volumes: Sequence[float]
-    log_sd: float
+Volumes = npt.NDArray[np.float64]
 
 
 class VolumeForecaster(Protocol):
-    """Expects the volume of a session from what has traded in it."""
+    """Expects the volume of one symbol's session from what has traded in it."""
 
     @property
     def edges_nanos(self) -> Sequence[int]:
         """Edges of the session's bins, UTC epoch nanoseconds; one more than there are bins."""
         ...
 
-    def expect(self, now_nanos: int, session_volume: float) -> Expected:
-        """Return the forecast at a market time, when so many shares have traded since the open.
+    def begin(self, volume: float, time_nanos: int) -> None:
+        """Begin anew: so many shares had traded by a time, by bins as the curve has them."""
+        ...
+
+    def add(self, times: Column, sizes: Column) -> None:
+        """Take in prints: times in UTC epoch nanoseconds, sizes in 1e-9 shares."""
+        ...
+
+    def expect(self, now_nanos: int) -> Volumes:
+        """Return the expected volume of every bin of the session in shares; those that are over are 0.
 
         Raises ValueError when nothing can be said.
         """
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class ShrunkenCurve:
-    """The mean curve, scaled by the day's total as it shows: a lognormal prior, shrunk to what was seen.
+class SessionForecast:
+    """`native.volume_share` with the coefficients that hold without a fit, over the symbol's own curve.
 
-    The log of the day's total has the prior N(log median, prior_sd^2). A volume V by a time at which the
-    curve has share c says log(V / c) plus half its variance, with variance noise_sd^2 (1 - c) / c: little
-    early in the day, all at its end. The precisions add up (Gelman et al., "Bayesian Data Analysis", 2013,
-    section 2.5). Without a median the prior says nothing.
+    What a surprise so far says about the rest of the day grows from three tenths of it at the open to seven
+    tenths at the close. Where no history says what a day brings, the level is what was seen over what the
+    curve has by then, and before anything was seen the curve stands alone.
 
     Args:
         edges: edges of the bins, UTC epoch nanoseconds.
@@ -57,45 +52,54 @@ class ShrunkenCurve:
         median_daily_volume: shares; 0 without history.
     """
 
-    edges: tuple[int, ...]
-    shares: tuple[float, ...]
-    median_daily_volume: float
-    prior_sd: float = PRIOR_SD
-    noise_sd: float = NOISE_SD
+    def __init__(self, edges: Sequence[int], shares: Sequence[float], median_daily_volume: float) -> None:
+        self._edges = np.array(edges, dtype=np.int64)
+        self._shares = np.array(shares, dtype=np.float64)
+        self._level = median_daily_volume
+        self._volumes = np.zeros(len(shares))
+        if len(shares) == 0 or not self._shares.sum() > 0:
+            raise ValueError("the curve has no weight")
 
     @property
     def edges_nanos(self) -> Sequence[int]:
-        return self.edges
+        edges: list[int] = self._edges.tolist()
+        return edges
 
-    def expect(self, now_nanos: int, session_volume: float) -> Expected:
-        done = self.share_by(now_nanos)
-        precision, weighted = 0.0, 0.0
-        if self.median_daily_volume > 0:
-            precision = 1 / self.prior_sd**2
-            weighted = precision * math.log(self.median_daily_volume)
-        if session_volume > 0 and 0 < done < 1:
-            variance = self.noise_sd**2 * (1 - done) / done
-            precision += 1 / variance
-            weighted += (math.log(session_volume / done) + variance / 2) / variance
-        if precision == 0.0:  # nothing is known of the level, and nothing of it is needed: the curve alone
-            return Expected(self.shares, 0.0)
-        log_sd = min(math.sqrt(1 / precision), 1.0)
-        level = math.exp(weighted / precision + log_sd**2 / 2)
-        return Expected([share * level for share in self.shares], log_sd)
+    def begin(self, volume: float, time_nanos: int) -> None:
+        before = self._shares * self._parts_before(time_nanos)
+        total = float(before.sum())
+        self._volumes = volume * before / total if total > 0 else np.zeros(len(self._shares))
 
-    def share_by(self, now_nanos: int) -> float:
-        """Return the curve's share of the session that is over at a time, 0 to 1."""
-        share = 0.0
-        for low, high, part in zip(self.edges, self.edges[1:], self.shares, strict=False):
-            share += part * min(max(now_nanos - low, 0) / (high - low), 1.0)
-        return min(share, 1.0)
+    def add(self, times: Column, sizes: Column) -> None:
+        bins = np.searchsorted(self._edges, times, side="right") - 1
+        inside = (bins >= 0) & (bins < len(self._volumes))
+        np.add.at(self._volumes, bins[inside], sizes[inside] / NANO)
+
+    def expect(self, now_nanos: int) -> Volumes:
+        over = int(np.clip(np.searchsorted(self._edges, now_nanos, side="right") - 1, 0, len(self._shares)))
+        level = self._level or self._seen_level(now_nanos)
+        if not level > 0:
+            return self._shares
+        forecast = ShareForecast(self._shares, level)
+        for index in range(over):
+            forecast.update(index, float(self._volumes[index]))
+        return np.concatenate((np.zeros(over), forecast.remaining_volumes()))
+
+    def _seen_level(self, now_nanos: int) -> float:
+        share = float((self._shares * self._parts_before(now_nanos)).sum() / self._shares.sum())
+        return float(self._volumes.sum()) / share if share > 0 else 0.0
+
+    def _parts_before(self, time_nanos: int) -> Volumes:
+        lengths = np.diff(self._edges)
+        parts: Volumes = np.clip((time_nanos - self._edges[:-1]) / lengths, 0.0, 1.0)
+        return parts
 
 
-def volume_between(edges: Sequence[int], volumes: Sequence[float], start: int, end: int) -> float:
+def volume_between(edges: Sequence[int], volumes: Sequence[float] | Volumes, start: int, end: int) -> float:
     """Return the volume of bins between two times, bins cut in two by the time that lies inside."""
     total = 0.0
     for low, high, volume in zip(edges, edges[1:], volumes, strict=False):
         inside = min(high, end) - max(low, start)
         if inside > 0:
             total += volume * inside / (high - low)
-    return total
+    return float(total)

@@ -15,7 +15,7 @@ from native.schedule import Schedule, StaticVwapSchedule, TwapSchedule
 from native.shortfall_schedule import ShortfallSchedule
 from servers.execution.domain.conditions import Conditions, ConditionWatch
 from servers.execution.domain.figures import SESSION_NANOS, Figures
-from servers.execution.domain.forecast import ShrunkenCurve, VolumeForecaster, volume_between
+from servers.execution.domain.forecast import SessionForecast, VolumeForecaster, volume_between
 from servers.execution.domain.parameters import Algorithm
 from servers.execution.domain.parent import ParentOrder
 from servers.execution.domain.tape import Column, Tape
@@ -63,7 +63,6 @@ class ScheduleKeeper:
         self._unusable: set[Algorithm] = set()
         self._forecaster: VolumeForecaster | None = None
         self._forecast_error = ""
-        self._volume_before_arrival = 0.0
         self._now_nanos = 0
         self._slice_index = -1
         self._slice_volume_nanos = 0
@@ -80,15 +79,27 @@ class ScheduleKeeper:
         parent = self._parent
         self._now_nanos = parent.last_event_time_nanos
         self._told = parent.schedule or parent.parameters.algorithm
-        since, arrival = parent.plan.session_volume_time_nanos, parent.arrival_time_nanos
-        if since:
-            times, sizes = tape.continuous(since)
-            before = int(sizes[times < arrival].sum()) if len(times) else 0
-            self._volume_before_arrival = parent.plan.session_volume + before / NANO
-        self.schedule, self.in_force = self.make(arrival, self._told)
+        if parent.parameters.algorithm is Algorithm.ADAPTIVE_VWAP:
+            self._begin_forecast(tape)
+        self.schedule, self.in_force = self.make(parent.arrival_time_nanos, self._told)
         if self.in_force in (Algorithm.ADAPTIVE_VWAP, Algorithm.POV):
-            times, sizes = tape.continuous(arrival)
+            times, sizes = tape.continuous(parent.arrival_time_nanos)
             self.schedule.add_volume(times.data, sizes.data)
+
+    def _begin_forecast(self, tape: Tape) -> None:
+        plan = self._parent.plan
+        try:
+            forecaster = SessionForecast(self._edges(), plan.curve_shares, plan.median_daily_volume)
+        except ValueError:  # no curve: `make` goes on without
+            return
+        forecaster.begin(plan.session_volume, plan.session_volume_time_nanos)
+        forecaster.add(*tape.continuous(plan.session_volume_time_nanos))
+        self._forecaster = forecaster
+
+    def _edges(self) -> list[int]:
+        plan = self._parent.plan
+        bins = range(len(plan.curve_shares) + 1)
+        return [plan.curve_open_time_nanos + i * plan.curve_bin_nanos for i in bins]
 
     def make(self, start: int, wanted: Algorithm | None = None) -> tuple[Schedule, Algorithm]:
         """Return a schedule from a start on, and which: the wanted one (that asked for), or a simpler one."""
@@ -107,18 +118,15 @@ class ScheduleKeeper:
         tail = (parameters.end_time_nanos - start) // _TAIL_SHARE
         end = max(parameters.end_time_nanos - tail, start + 1)
         quantity, lot = parameters.quantity_nanos, self._instrument.lot_size_nanos
-        edges = [
-            plan.curve_open_time_nanos + i * plan.curve_bin_nanos for i in range(len(plan.curve_shares) + 1)
-        ]
         match algorithm:
             case Algorithm.STATIC_VWAP:
-                return StaticVwapSchedule(quantity, lot, start, end, edges, plan.curve_shares)
+                return StaticVwapSchedule(quantity, lot, start, end, self._edges(), plan.curve_shares)
             case Algorithm.ADAPTIVE_VWAP:
-                self._forecaster = ShrunkenCurve(tuple(edges), plan.curve_shares, plan.median_daily_volume)
-                expected = self._forecaster.expect(start, self._volume_before_arrival)
+                # Before the open nothing is known but the curve.
+                volumes = self._forecaster.expect(start) if self._forecaster else plan.curve_shares
                 tolerance = parameters.tracking_tolerance or 0.0
                 return AdaptiveVwapSchedule(
-                    quantity, lot, start, end, edges, expected.volumes, expected.log_sd, tolerance
+                    quantity, lot, start, end, self._edges(), volumes, tolerance=tolerance
                 )
             case Algorithm.POV:
                 return PovSchedule(
@@ -156,14 +164,21 @@ class ScheduleKeeper:
 
     def on_volume(self, volume: tuple[Column, Column] | None) -> None:
         """Take in times and sizes of eligible continuous prints since arrival."""
-        if volume is not None and self.schedule is not None:
-            self.schedule.add_volume(volume[0].data, volume[1].data)
+        if volume is None or self.schedule is None:
+            return
+        self.schedule.add_volume(volume[0].data, volume[1].data)
+        if self._forecaster is not None:
+            self._forecaster.add(*volume)
 
-    def recount(self, volume: tuple[Column, Column] | None) -> None:
+    def recount(self, volume: tuple[Column, Column] | None, tape: Tape) -> None:
         """Take in all of them anew: a print was cancelled."""
-        if self.schedule is not None:
-            self.schedule.recount_volume()
-            self.on_volume(volume)
+        if self.schedule is None:
+            return
+        self.schedule.recount_volume()
+        if volume is not None:
+            self.schedule.add_volume(volume[0].data, volume[1].data)
+        if self._forecaster is not None:
+            self._begin_forecast(tape)
 
     # -- Keeping ------------------------------------------------------------------------------------
 
@@ -229,13 +244,12 @@ class ScheduleKeeper:
         self._slice_volume_nanos = figures.quantity_nanos
         self.conditions = self._watch.sample(tape.quote, traded, self._slice_expected)
         try:
-            seen = self._volume_before_arrival + figures.quantity_nanos / NANO
-            expected = forecaster.expect(now, seen)
+            volumes = forecaster.expect(now)
             ends = now + self._parent.parameters.slice_nanos
-            self._slice_expected = volume_between(forecaster.edges_nanos, expected.volumes, now, ends)
+            self._slice_expected = volume_between(forecaster.edges_nanos, volumes, now, ends)
             if isinstance(self.schedule, AdaptiveVwapSchedule):
                 self.schedule.sense(*self.conditions)
-                self.schedule.revise(now, expected.volumes, expected.log_sd)
+                self.schedule.revise(now, volumes)
         except (ValueError, ArithmeticError) as error:
             self._forecast_error = str(error)
         else:

@@ -67,7 +67,7 @@ class WorkingParent:
         if not self.parent.arrival_time_nanos:
             return
         if (prints.flags & TradeFlag.CANCEL).any():
-            self.keeper.recount(self.figures.count_from(tape))
+            self.keeper.recount(self.figures.count_from(tape), tape)
         else:
             self.keeper.on_volume(self.figures.on_prints(prints))
 
