@@ -157,6 +157,8 @@ REASONS: Mapping[str, str] = {
     "RISK_UNAVAILABLE": "risk cannot answer, so nothing is routed",
     "KILL_SWITCH_ON": "the kill switch is on",
     "CORPORATE_ACTION_INVALID": "the corporate action cannot be applied",
+    "DECISION_NOT_FOUND": "no such decision",
+    "DECISION_STATE": "the decision is in a state that does not allow this",
     # Intelligence
     "ROLLOUT_STATE": "the roll-out is in a state that does not allow this",
     "MODEL_VERSION_UNAVAILABLE": "Triton does not serve this version of the model",

@@ -1,0 +1,1 @@
+"""What to trade, from signals: targets, orders, approvals, and the record of why."""
