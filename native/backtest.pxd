@@ -1,0 +1,91 @@
+from native._types cimport nanos_t
+from native._wide cimport wide_t
+from native.adaptive_schedule cimport AdaptiveVwapSchedule
+from native.backtest_cap cimport TrailingCap
+from native.schedule cimport Schedule
+
+
+cdef enum:
+    MOST = 64  # steps that a parent looks back
+
+
+cdef struct fill_t:
+    nanos_t time, price, size
+    nanos_t mid  # the last print when the child was sent
+    nanos_t impact  # the part of the price that the cost model calls impact, side-signed
+    bint is_passive
+
+
+cdef class CostModel:
+    cdef double half_spread, volatility, daily_volume
+    cdef double temporary, temporary_power, permanent, permanent_share, decay_nanos, root
+    cdef double lasting, fading  # of one execution, as fractions of the price
+    cdef nanos_t fading_time
+
+    cdef void begin(self) noexcept nogil
+    cdef double displacement(self, nanos_t now) noexcept nogil
+    cdef double rate_impact(self, double participation) noexcept nogil
+    cdef void push(self, nanos_t now, double shares) noexcept nogil
+
+
+cdef class Parent:
+    cdef Schedule schedule
+    cdef AdaptiveVwapSchedule adaptive  # the same, where it is one
+    cdef TrailingCap cap
+    cdef CostModel costs
+    cdef double sign
+    cdef int side
+    cdef bint listens, keeps_fills, is_out_of_memory
+    cdef nanos_t lot, start, end, step, latency, limit, queue, print_share
+    # When to look up from the prints: the next decision, and the next arrival at the market.
+    cdef nanos_t next_decision, next_arrival, next_moment, bound
+    # What is on its way, as quantities to have done.
+    cdef nanos_t coming_market, coming_total, coming_limit, coming_mid
+    # What the last decisions aimed at, newest first: what rested for so many steps goes at market.
+    cdef Py_ssize_t passive_steps
+    cdef nanos_t[MOST] aims
+    # What works in the market.
+    cdef nanos_t market_leaves, market_mid, passive_leaves, passive_limit, passive_mid, passive_queue
+    cdef readonly nanos_t done_nanos, arrival_price_nanos, last_price_nanos
+    cdef readonly nanos_t first_print_nanos
+    cdef readonly Py_ssize_t child_count, fill_count, event_count
+    cdef fill_t *fills
+    cdef Py_ssize_t fill_capacity
+    cdef wide_t own_notional, market_notional, market_volume, spread_e18, impact_e18, passive_quantity
+    # Volume and own quantity at the last decisions, newest first: the rate that the temporary impact answers.
+    cdef Py_ssize_t rate_steps
+    cdef double volume, volume_floor
+    cdef double[MOST] volumes
+    cdef double[MOST] dones
+    # Forecasts by the time from which they are known.
+    cdef nanos_t *revision_times
+    cdef double *revision_volumes
+    cdef double *revision_deviations
+    cdef Py_ssize_t revisions, revision_bins, next_revision
+
+    cdef int reserve(self, Py_ssize_t prints) except -1
+    cdef void take(
+        self,
+        const nanos_t *times,
+        const nanos_t *prices,
+        const nanos_t *sizes,
+        const nanos_t *takeable,
+        Py_ssize_t count,
+    ) noexcept nogil
+    cdef void move_to(self, nanos_t now) noexcept nogil
+    cdef void decide(self, nanos_t now) noexcept nogil
+    cdef void arrive(self, nanos_t now) noexcept nogil
+    cdef void fill_from(self, nanos_t time, nanos_t price, nanos_t size) noexcept nogil
+    cdef nanos_t reach_limit(self, nanos_t price, nanos_t size) noexcept nogil
+    cdef nanos_t whole_lots(self, nanos_t available, nanos_t leaves) noexcept nogil
+    cdef void book(
+        self,
+        nanos_t time,
+        nanos_t print_price,
+        nanos_t price,
+        nanos_t size,
+        nanos_t mid,
+        double impact,
+        bint is_passive,
+    ) noexcept nogil
+    cdef bint grow(self) noexcept nogil
