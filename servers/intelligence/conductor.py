@@ -142,8 +142,8 @@ class Conductor:
     def admits(self, version: str) -> bool:
         """Return whether a version may be sent anything now: not a candidate that is suspended or out."""
         rollout = self.rollout
-        is_stable = version == rollout.stable_version
-        return is_stable or version != rollout.candidate_version or rollout.state is State.RUNNING
+        is_candidate = rollout.experiment != "" and version == rollout.candidate_version
+        return not is_candidate or version == rollout.stable_version or rollout.state is State.RUNNING
 
     def sending(self, version: str, batch: Sequence[Ask]) -> None:
         """Ask the other version the same, when it is this batch's turn: never more than one at a time."""

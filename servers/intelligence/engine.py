@@ -32,6 +32,8 @@ from servers.intelligence.queueing import Ask, Budget, Outcome
 EXPIRE_SECONDS = 15.0
 CANDIDATE_FACTOR, LEAST_CANDIDATE_SECONDS, ENOUGH_LATENCIES = 4.0, 0.3, 20
 """A candidate's call gets four times the stable version's 95th percentile, and 0.3 s at least."""
+LATEST = "latest"
+"""Version of a model that is asked for without one."""
 LEAST_MODEL_SECONDS = 0.02
 """With less than this left, no model is asked."""
 
@@ -196,6 +198,7 @@ class IntelligenceEngine:
         return min(most, max(LEAST_CANDIDATE_SECONDS, CANDIDATE_FACTOR * usual))
 
     def _resolve(self, ask: Ask, answer: RawAnswer, version: str) -> None:
+        version = version or LATEST
         self.answers.put(ask.digest, version, ask.item.item_id, answer, ask.arrived, self._now())
         if not ask.answered.done():
             ask.answered.set_result(Outcome(answer, ask.role, ask.reason, version))

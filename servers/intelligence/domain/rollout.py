@@ -92,7 +92,7 @@ class Plan:
         """Return the plan, or raise InvalidInput that names the field."""
         for name, low, high in (
             ("alpha", 0.001, 0.2),
-            ("min_agreement", 0.0, 0.999),
+            ("min_agreement", 0.01, 0.999),
             ("max_error_rate", 0.001, 0.5),
             ("max_latency_ratio", 1.0, 10.0),
             ("non_inferiority_margin", 0.001, 0.2),
