@@ -134,7 +134,8 @@ class Others:
 class Proposal:
     """What should be done about one symbol. `quantity_nanos` is signed; 0 for NONE.
 
-    `reason_code` says why nothing is done, or what made an order smaller than it was meant to be.
+    `reason_code` says why nothing is done, or what made an order smaller than it was meant to be;
+    `ideal_nanos` is what would be held if trading cost nothing, `target_nanos` what the order leads to.
     """
 
     action: Action
@@ -144,6 +145,7 @@ class Proposal:
     edge_bps: float = 0.0
     costs: Costs = field(default_factory=Costs)
     band_nanos: int = 0
+    ideal_nanos: int = 0
     restrictions: tuple[Restriction, ...] = ()
 
 
@@ -178,7 +180,7 @@ def propose(
 
     def none(reason: str, costs: Costs = fixed) -> Proposal:
         favour = edge if wanted >= 0 else -edge
-        return Proposal(Action.NONE, 0, effective, reason, favour, costs, band, restrictions)
+        return Proposal(Action.NONE, 0, effective, reason, favour, costs, band, target, restrictions)
 
     for restriction in restrictions:
         if restriction in NEVER_ORDERS:
@@ -212,6 +214,7 @@ def propose(
         edge if quantity > 0 else -edge,
         policy.costs.round_trip(market, quantity),
         band,
+        target,
         restrictions,
     )
 
