@@ -2,6 +2,7 @@ from native._types cimport nanos_t
 from native._wide cimport wide_t
 from native.adaptive_schedule cimport AdaptiveVwapSchedule
 from native.backtest_cap cimport TrailingCap
+from native.backtest_costs cimport CostModel
 from native.schedule cimport Schedule
 
 
@@ -14,18 +15,6 @@ cdef struct fill_t:
     nanos_t mid  # the last print when the child was sent
     nanos_t impact  # the part of the price that the cost model calls impact, side-signed
     bint is_passive
-
-
-cdef class CostModel:
-    cdef double half_spread, volatility, daily_volume
-    cdef double temporary, temporary_power, permanent, permanent_share, decay_nanos, root
-    cdef double lasting, fading  # of one execution, as fractions of the price
-    cdef nanos_t fading_time
-
-    cdef void begin(self) noexcept nogil
-    cdef double displacement(self, nanos_t now) noexcept nogil
-    cdef double rate_impact(self, double participation) noexcept nogil
-    cdef void push(self, nanos_t now, double shares) noexcept nogil
 
 
 cdef class Parent:

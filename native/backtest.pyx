@@ -4,16 +4,11 @@
 A `Parent` carries a schedule and what its children do; `replay` gives every parent the same prints, in chunks of any
 size, and each trades as if it were alone. At each step the schedule says how much to have done by the next one; the
 children reach the market a latency later. A market child takes from the prints that follow, at most a stated share of
-each; a passive one rests at the near touch of its decision, behind a queue, until the step ends. No print gives more
-than it traded, to both children together, and nothing goes past the participation cap. Plain-Python twin:
-tests/native/backtest_twin.py.
-
-Costs (fractions of the price; sigma daily volatility, V daily volume, x shares done, p own / all volume over the last
-steps that fill the rate window): half the spread; temporary impact temporary * sigma * p^power (Almgren, Thum, Hauptmann and Li, "Direct
-estimation of equity market impact", 2005, in volume time); permanent * sigma * x / V, of which a share stays and the
-rest fades exponentially; or, as the square-root law, root * sigma * sqrt(what is left of x / V after fading).
+each; a passive one rests at the near touch of its decision, behind a queue. No print gives more than it traded, to
+both children together, and nothing goes past the participation cap. What a fill costs beyond its print is the
+`CostModel`'s. Plain-Python twin: tests/native/backtest_twin.py.
 """
-from libc.math cimport exp, fmax, pow, sqrt
+from libc.math cimport fmax
 from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcpy, memmove
 
@@ -24,6 +19,7 @@ from native._types cimport nanos_t
 from native._wide cimport scale_floor, wide_t, wide_to_int
 from native.adaptive_schedule cimport AdaptiveVwapSchedule
 from native.backtest_cap cimport TrailingCap
+from native.backtest_costs cimport CostModel
 from native.pov_schedule cimport PovSchedule
 from native.schedule cimport Schedule
 
@@ -33,104 +29,17 @@ MOST_STEPS = MOST
 FILL_COLUMNS = ("time_nanos", "price_nanos", "size_nanos", "mid_nanos", "impact_nanos", "is_passive")
 
 
-cdef class CostModel:
-    """What trading costs, and the impact of one execution so far.
-
-    `half_spread_bps` of the price; `daily_volatility` a fraction, `daily_volume` in shares; the coefficients as in
-    the module's text; `permanent_share` (0 to 1) of the displacement stays, the rest halves every
-    `half_life_seconds`. The defaults are Almgren's (0.142, 0.6, 0.314) with the linear law; `root` above zero adds
-    the square-root law. Nothing here is calibrated to a market. Raises ValueError for values that are negative, not
-    finite, or without volume.
-    """
-
-    def __init__(
-        self,
-        *,
-        double half_spread_bps,
-        double daily_volatility,
-        double daily_volume,
-        double temporary=0.142,
-        double temporary_power=0.6,
-        double permanent=0.314,
-        double permanent_share=1.0,
-        double half_life_seconds=1800.0,
-        double root=0.0,
-    ):
-        for name, value in (
-            ("half_spread_bps", half_spread_bps),
-            ("daily_volatility", daily_volatility),
-            ("temporary", temporary),
-            ("temporary_power", temporary_power),
-            ("permanent", permanent),
-            ("permanent_share", permanent_share),
-            ("root", root),
-        ):
-            if not 0.0 <= value < 1e6:
-                raise ValueError(f"{name} must be finite and not negative, not {value}")
-        if permanent_share > 1.0:
-            raise ValueError(f"permanent_share must lie in 0..1, not {permanent_share}")
-        if not 0.0 < daily_volume < 1e18:
-            raise ValueError(f"daily_volume must be above zero, not {daily_volume}")
-        if not 0.0 < half_life_seconds < 1e9:
-            raise ValueError(f"half_life_seconds must be above zero, not {half_life_seconds}")
-        self.half_spread = half_spread_bps * 1e-4
-        self.volatility = daily_volatility
-        self.daily_volume = daily_volume
-        self.temporary = temporary
-        self.temporary_power = temporary_power
-        self.permanent = permanent
-        self.permanent_share = permanent_share
-        self.decay_nanos = half_life_seconds * 1e9 / 0.6931471805599453
-        self.root = root
-        self.begin()
-
-    def clean_up_bps(self, nanos_t now, double shares, double volume):
-        """Return what it would cost, in bps, to do `shares` at once at `now` beside `volume` shares of others."""
-        if shares <= 0.0:
-            return 0.0
-        rate = shares / (shares + fmax(volume, 0.0))
-        return 1e4 * (self.half_spread + self.displacement(now) + self.rate_impact(rate))
-
-    cdef void begin(self) noexcept nogil:
-        self.lasting = 0.0
-        self.fading = 0.0
-        self.fading_time = 0
-
-    cdef double displacement(self, nanos_t now) noexcept nogil:
-        # What the execution has moved the price by.
-        cdef double fading = self.fading
-        if fading > 0.0 and now > self.fading_time:
-            fading *= exp((self.fading_time - now) / self.decay_nanos)
-        return self.volatility * (
-            self.permanent * (self.lasting + fading)
-            + (self.root * sqrt(self.lasting + fading) if self.root > 0.0 else 0.0)
-        )
-
-    cdef double rate_impact(self, double participation) noexcept nogil:
-        if self.temporary == 0.0 or participation <= 0.0:
-            return 0.0
-        return self.temporary * self.volatility * pow(participation, self.temporary_power)
-
-    cdef void push(self, nanos_t now, double shares) noexcept nogil:
-        cdef double part = shares / self.daily_volume
-        if self.permanent_share < 1.0:
-            if self.fading > 0.0 and now > self.fading_time:
-                self.fading *= exp((self.fading_time - now) / self.decay_nanos)
-            self.fading_time = now
-            self.fading += part * (1.0 - self.permanent_share)
-        self.lasting += part * self.permanent_share
-
-
 cdef class Parent:
     """One parent order of a backtest: side +1 buys, -1 sells.
 
     `step_nanos` apart it decides, `latency_nanos` (below a step) later its children reach the market. `passive_steps`
     above 0 (to 64) rests each step's quantity at the near touch, behind `queue_nanos`, moves it there at every step,
-    and sends at market what is left so many steps later; at 0 all goes at market. `print_share` (above 0, to 1) is what may be taken of a print; `cap` a `TrailingCap`
-    or None; `limit_price_nanos` 0 for none; `rate_steps` (1 to 64) the steps over which the temporary impact measures
-    the rate of trading. `revisions`, for an adaptive schedule, are (times, volumes, log_sd): from
-    each time on, the forecast of every bin of the session. A cap, a cost model, and a
-    schedule that listens to volume serve one parent; the other schedules may serve many.
+    and sends at market what is left so many steps later; at 0 all goes at market. `print_share` (above 0, to 1) is
+    what may be taken of a print; `cap` a `TrailingCap` or None; `limit_price_nanos` 0 for none; `rate_steps` (1 to 64)
+    the steps over which the temporary impact measures the rate of trading. `revisions`, for an adaptive schedule, are
+    (times, volumes, log_sd): from each time on, the forecast of every bin of the session.
+
+    A cap, a cost model, and a schedule that listens to volume serve one parent; the other schedules may serve many.
     Raises ValueError for values outside these ranges.
     """
 

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from native.adaptive_schedule import AdaptiveVwapSchedule
-from native.backtest import CostModel, Parent, finish, replay
+from native.backtest import Parent, finish, replay
 from native.backtest_cap import TrailingCap
+from native.backtest_costs import CostModel
 from native.participation import ParticipationTracker
 from native.pov_schedule import PovSchedule
 from native.schedule import Schedule, StaticVwapSchedule, TwapSchedule
