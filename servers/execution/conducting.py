@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from servers.execution.book import ParentBook
 from servers.execution.domain.events import Event, EventKind, ExecutionState
 from servers.execution.domain.parent import ParentOrder
-from servers.execution.domain.report import ReportInput, make_report
+from servers.execution.domain.report import DayVwap, ReportInput, make_report
 from servers.execution.domain.tape import Prints, Tape
 from servers.execution.domain.working import Decision, WorkingParent
 from servers.execution.ports import Market, Orders, TapeFacts, Tracing, answer_or
@@ -104,6 +104,12 @@ class Conductor:
         end = max(end, parent.last_fill_time_nanos + 1, arrival)
         symbol = parent.parameters.symbol
         facts = await answer_or(self._market.tape_facts(symbol, arrival, end), TapeFacts())
+        day = await answer_or(self._market.tape_facts(symbol, 0, end), TapeFacts())
+        continuous = await answer_or(
+            self._market.tape_facts(symbol, 0, end, exclude_auctions=True), TapeFacts()
+        )
+        opened = tape.session_open_time_nanos
+        past_days = await answer_or(self._market.past_days(symbol, opened), ()) if opened else ()
         reason, message = working.residual()
         if not parent.residual_quantity_nanos:
             state = ExecutionState.FILLED
@@ -139,6 +145,15 @@ class Conductor:
                     fallback=parent.fallback,
                     note=parent.plan.note,
                     last_price_nanos=tape.quote.last_price_nanos,
+                    session_open_time_nanos=opened,
+                    limit_price_nanos=parent.parameters.limit_price_nanos,
+                    max_participation_rate=parent.parameters.max_participation_rate,
+                    controlled_nanos=working.controlled_nanos,
+                    day_vwap=DayVwap(day.vwap, day.vwap_nanos, day.trade_count),
+                    day_vwap_continuous=DayVwap(
+                        continuous.vwap, continuous.vwap_nanos, continuous.trade_count
+                    ),
+                    past_days=past_days,
                 ),
                 tape,
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from enum import IntEnum
@@ -9,6 +10,7 @@ from typing import NamedTuple, Protocol, TypeVar
 
 from servers.execution.domain.events import Child, Event
 from servers.execution.domain.parameters import Parameters, SessionTimes
+from servers.execution.domain.quality import PastDay
 from servers.execution.domain.tape import Prints
 from servers.execution.domain.view import Execution
 from servers.model.errors import TapelineError
@@ -33,11 +35,16 @@ class TapeFacts(NamedTuple):
 
     Attributes:
         volume: eligible shares in the interval that was asked for.
+        vwap: their VWAP in currency units; NaN when nothing printed.
+        trade_count: their prints.
     """
 
     eligibility_rule: str = ""
     own_fills_on_tape: bool | None = None
     volume: float = 0.0
+    vwap: float = math.nan
+    vwap_nanos: int = 0
+    trade_count: int = 0
 
 
 MarketMessage = Prints | Quote | TradingStatus | MarketTime
@@ -82,8 +89,14 @@ class Market(Protocol):
         """Return the intraday curve over trailing sessions."""
         ...
 
-    async def tape_facts(self, symbol: str, start_nanos: int, end_nanos: int) -> TapeFacts:
-        """Return what the tape's owner says about an interval of it."""
+    async def tape_facts(
+        self, symbol: str, start_nanos: int, end_nanos: int, *, exclude_auctions: bool = False
+    ) -> TapeFacts:
+        """Return what the tape's owner says about an interval of it; 0 is the session's start, and now."""
+        ...
+
+    async def past_days(self, symbol: str, before_nanos: int) -> Sequence[PastDay]:
+        """Return the bars of sessions before the one that opens at `before_nanos`, oldest first."""
         ...
 
     def trades(self, symbol: str, after_sequence: int, start_nanos: int) -> AsyncIterator[Prints]:

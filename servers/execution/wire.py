@@ -21,6 +21,7 @@ from servers.execution.domain.events import (
     Start,
 )
 from servers.execution.domain.parameters import Algorithm, CompletionRule, Parameters
+from servers.execution.domain.quality import Markout, Quality
 from servers.execution.domain.report import Benchmark, ExecutionReport
 from servers.execution.domain.view import Execution
 from servers.model.errors import InvalidInput
@@ -78,6 +79,7 @@ _SAME_NAME = (
     "target_participation_rate",
     "display_quantity_nanos",
 )
+_MARKOUT_FIELDS = ("horizon_nanos", "cost_bps", "maker_bps", "taker_bps", "fill_count")
 _REPORT_SAME_NAME = (
     "residual_quantity_nanos",
     "residual_reason",
@@ -360,6 +362,11 @@ def report_to_wire(report: ExecutionReport, view: Execution) -> execution_pb2.Ex
             currency_code=code,
         ),
         fees=money_to_wire(Money(code, costs.fees_e18)),
+        markouts=[
+            execution_pb2.Markout(**{field: getattr(markout, field) for field in _MARKOUT_FIELDS})
+            for markout in report.markouts
+        ],
+        quality=None if report.quality is None else _quality_to_wire(report.quality),
         **{field: getattr(report, field) for field in _REPORT_SAME_NAME},
     )
 
@@ -383,7 +390,35 @@ def report_from_wire(message: execution_pb2.ExecutionReport) -> ExecutionReport:
         shortfall=Shortfall(*(_decimal_attos(part.value) for part in parts)),
         currency_code=costs.currency_code,
         participation_rate=message.execution.participation_rate,
+        markouts=tuple(
+            Markout(**{field: getattr(markout, field) for field in _MARKOUT_FIELDS})
+            for markout in message.markouts
+        ),
+        quality=_quality_from_wire(message.quality) if message.HasField("quality") else None,
         **{field: getattr(message, field) for field in _REPORT_SAME_NAME},
+    )
+
+
+def _quality_to_wire(quality: Quality) -> execution_pb2.QualityScore:
+    return execution_pb2.QualityScore(
+        tracking=quality.tracking,
+        shortfall=quality.shortfall,
+        completion=quality.completion,
+        conformance=quality.conformance,
+        score=quality.score,
+        control_count=quality.control_count,
+        note=quality.note,
+    )
+
+
+def _quality_from_wire(message: execution_pb2.QualityScore) -> Quality:
+    return Quality(
+        message.tracking if message.HasField("tracking") else None,
+        message.shortfall if message.HasField("shortfall") else None,
+        message.completion,
+        message.conformance,
+        message.control_count,
+        message.note,
     )
 
 

@@ -46,6 +46,8 @@ def report_to_json(report: execution_pb2.ExecutionReport) -> dict[str, Any]:
         "participation_rate": execution.participation_rate,
         "peak_window_participation_rate": report.peak_window_participation_rate,
         "max_participation_rate": asked.max_participation_rate,
+        "fallback": report.fallback,
+        "quality_score": report.quality.score if report.quality.HasField("score") else None,
         "report": _without_nan(MessageToDict(report, preserving_proto_field_name=True)),
     }
 

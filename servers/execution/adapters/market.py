@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from datetime import date, datetime
 from typing import Any, TypeVar
+from zoneinfo import ZoneInfo
 
 import grpc
 import numpy as np
+from tapeline.marketdata.v1 import bar_pb2, market_data_service_pb2_grpc
 from tapeline.marketdata.v1 import market_data_service_pb2 as pb
-from tapeline.marketdata.v1 import market_data_service_pb2_grpc
 from tapeline.trading.v1 import market_pb2
 
-from servers.execution.domain.parameters import SessionTimes
+from servers.execution.domain.parameters import DAY_NANOS, SessionTimes
+from servers.execution.domain.quality import BIN_SECONDS, PastDay
 from servers.execution.domain.tape import Column, Prints
 from servers.execution.ports import MarketMessage, TapeFacts, VolumeCurve
+from servers.model.clock import NANOS_PER_SECOND
 from servers.model.errors import NotFound, TapelineError, Unavailable
 from servers.model.instrument import Instrument
+from servers.model.nanos import NANO
 from servers.runtime.status import from_rpc_error
 from servers.wire.trading import instrument_from_wire, quote_from_wire, status_from_wire, time_from_wire
 
 SUBSCRIBER = "execution"
 _PAGE_BATCHES = 50
+_PAGE_BARS = 5_000
+_PAST_NANOS = 90 * DAY_NANOS
 _NO_DATA = ("NO_MARKET_DATA", "SEQUENCE_EXPIRED")
 
 Answer = TypeVar("Answer")
@@ -64,12 +71,45 @@ class GrpcMarket:
             tuple(response.shares), response.bin_nanos, response.sessions, response.median_daily_volume
         )
 
-    async def tape_facts(self, symbol: str, start_nanos: int, end_nanos: int) -> TapeFacts:
-        request = pb.GetVwapRequest(symbol=symbol, start_time_nanos=start_nanos, end_time_nanos=end_nanos)
+    async def tape_facts(
+        self, symbol: str, start_nanos: int, end_nanos: int, *, exclude_auctions: bool = False
+    ) -> TapeFacts:
+        request = pb.GetVwapRequest(
+            symbol=symbol,
+            start_time_nanos=start_nanos,
+            end_time_nanos=end_nanos,
+            exclude_auctions=exclude_auctions,
+        )
         response = await _answer(self._stub.GetVwap(request))
         is_said = response.HasField("own_fills_on_tape")
         own_fills_on_tape = response.own_fills_on_tape if is_said else None
-        return TapeFacts(response.eligibility_rule, own_fills_on_tape, response.volume)
+        return TapeFacts(
+            response.eligibility_rule,
+            own_fills_on_tape,
+            response.volume,
+            response.vwap,
+            response.vwap_nanos,
+            response.trade_count,
+        )
+
+    async def past_days(self, symbol: str, before_nanos: int) -> Sequence[PastDay]:
+        session = await _answer(self._stub.GetSession(pb.GetSessionRequest(symbol=symbol)))
+        bars: list[bar_pb2.Bar] = []
+        token = ""
+        while True:
+            request = pb.ListBarsRequest(
+                symbol=symbol,
+                length_nanos=BIN_SECONDS * NANOS_PER_SECOND,
+                start_time_nanos=max(before_nanos - _PAST_NANOS, 0),
+                end_time_nanos=before_nanos,
+                page_size=_PAGE_BARS,
+                page_token=token,
+            )
+            response = await _answer(self._stub.ListBars(request))
+            bars.extend(response.bars)
+            token = response.next_page_token
+            if not token:
+                return _days(bars, session)
 
     async def trades(self, symbol: str, after_sequence: int, start_nanos: int) -> AsyncIterator[Prints]:
         token = ""
@@ -173,6 +213,28 @@ def prints_from_wire(batch: market_pb2.TradeBatch) -> Prints:
         _column(batch.flags),
         _column(batch.cancelled_sequence) if batch.cancelled_sequence else None,
     )
+
+
+def _days(bars: Sequence[bar_pb2.Bar], session: pb.GetSessionResponse) -> list[PastDay]:
+    # Sessions open at one time of day at the venue, whatever that is in UTC on the day.
+    zone = ZoneInfo(session.time_zone or "UTC")
+    opens = datetime.fromtimestamp(session.open_time_nanos // NANO, zone).timetz()
+    by_date: dict[date, list[bar_pb2.Bar]] = {}
+    for bar in bars:
+        by_date.setdefault(datetime.fromtimestamp(bar.start_time_nanos // NANO, zone).date(), []).append(bar)
+    days = []
+    for day, mine in sorted(by_date.items()):
+        open_nanos = int(datetime.combine(day, opens).timestamp()) * NANO
+        inside = [bar for bar in mine if bar.start_time_nanos >= open_nanos and bar.volume > 0]
+        typical = [(bar.high_price_nanos + bar.low_price_nanos + bar.close_price_nanos) / 3 for bar in inside]
+        days.append(
+            PastDay(
+                np.array([bar.start_time_nanos - open_nanos for bar in inside], dtype=np.int64),
+                np.array([bar.vwap_nanos or mean for bar, mean in zip(inside, typical, strict=True)]) / NANO,
+                np.array([bar.volume for bar in inside], dtype=np.float64),
+            )
+        )
+    return days
 
 
 def _message(response: pb.StreamMarketResponse) -> MarketMessage | None:

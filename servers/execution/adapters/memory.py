@@ -8,13 +8,16 @@ up to what it shows. `PracticeMarket`, `PracticeOrders` and `PracticeRisk` show 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from native.slippage import round_half_even
 from servers.execution.domain.events import Child
 from servers.execution.domain.parameters import Parameters, SessionTimes
+from servers.execution.domain.quality import PastDay
 from servers.execution.domain.tape import Prints
 from servers.execution.ports import (
     KillSwitches,
@@ -295,6 +298,7 @@ class PracticeMarket:
     def __init__(self, venue: PracticeVenue, curve: VolumeCurve = VolumeCurve()) -> None:  # noqa: B008  # frozen
         self._venue = venue
         self.curve = curve
+        self.days: Sequence[PastDay] = ()
         self.is_away = False
 
     async def instrument(self, symbol: str) -> Instrument:
@@ -313,14 +317,27 @@ class PracticeMarket:
         self._check(symbol)
         return self.curve
 
-    async def tape_facts(self, symbol: str, start_nanos: int, end_nanos: int) -> TapeFacts:
+    async def tape_facts(
+        self, symbol: str, start_nanos: int, end_nanos: int, *, exclude_auctions: bool = False
+    ) -> TapeFacts:
         self._check(symbol)
         end_nanos = end_nanos or self._venue.now_nanos + 1
-        volume = sum(
-            int(prints.sizes[(prints.times >= start_nanos) & (prints.times < end_nanos)].sum())
-            for prints in self._venue.prints
-        )
-        return TapeFacts("every print of the practice venue", self._venue.own_on_tape, volume / NANO)
+        volume, notional, count = 0, 0, 0
+        for prints in self._venue.prints:
+            inside = (prints.times >= start_nanos) & (prints.times < end_nanos)
+            if exclude_auctions:
+                inside &= (prints.flags & TradeFlag.AUCTION) == 0
+            rows = zip(prints.prices[inside].tolist(), prints.sizes[inside].tolist(), strict=True)
+            for price, size in rows:
+                volume, notional, count = volume + size, notional + price * size, count + 1
+        vwap_nanos = round_half_even(notional, volume) if volume else 0
+        vwap = notional / (volume * NANO) if volume else math.nan
+        rule = "every print of the practice venue"
+        return TapeFacts(rule, self._venue.own_on_tape, volume / NANO, vwap, vwap_nanos, count)
+
+    async def past_days(self, symbol: str, before_nanos: int) -> Sequence[PastDay]:
+        self._check(symbol)
+        return self.days
 
     async def trades(self, symbol: str, after_sequence: int, start_nanos: int) -> AsyncIterator[Prints]:
         self._check(symbol)

@@ -7,11 +7,32 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
-from native.slippage import Shortfall, interval_twap, interval_vwap, shortfall, slippage_bps
+from native.slippage import (
+    Shortfall,
+    interval_twap,
+    interval_vwap,
+    participation_weighted_price,
+    shortfall,
+    slippage_bps,
+)
+from servers.execution.domain.quality import (
+    Markout,
+    PastDay,
+    Quality,
+    completion,
+    control_orders,
+    interval_sigma,
+    markouts,
+    quality,
+)
 from servers.execution.domain.tape import Tape
 from servers.model.nanos import NANO
 from servers.model.order import Fill, Liquidity, Side
+
+PWP_PERCENTS = (5, 10, 20)
+"""Participations whose weighted prices a report shows."""
 
 SHOW_OTHER_ABOVE_SHARE = 0.01
 """Own share of volume above which the VWAP with and without own fills are both shown."""
@@ -56,10 +77,21 @@ class ExecutionReport:
     maker_quantity_nanos: int
     taker_quantity_nanos: int
     auction_quantity_nanos: int
+    markouts: tuple[Markout, ...] = ()
+    quality: Quality | None = None
 
     def benchmark(self, name: str) -> Benchmark | None:
         """Return the benchmark of that name."""
         return next((benchmark for benchmark in self.benchmarks if benchmark.name == name), None)
+
+
+@dataclass(frozen=True, slots=True)
+class DayVwap:
+    """VWAP of the session from its open to the end of the interval; NaN and 0 where it is not known."""
+
+    price: float = math.nan
+    price_nanos: int = 0
+    trade_count: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +103,9 @@ class ReportInput:
         decision_price_nanos: 0 takes the arrival price, and says so.
         own_fills_on_tape: None when the feed does not say: own fills are then taken to be on the tape.
         impact_attos: the model's estimate of the cost of impact.
+        controlled_nanos: market time under a control.
+        day_vwap: of the session, auctions included, and `day_vwap_continuous` without them.
+        past_days: earlier sessions, for control orders; none where there is no history.
     """
 
     side: Side
@@ -94,6 +129,13 @@ class ReportInput:
     fallback: str
     note: str
     last_price_nanos: int
+    session_open_time_nanos: int = 0
+    limit_price_nanos: int = 0
+    max_participation_rate: float = 1.0
+    controlled_nanos: int = 0
+    day_vwap: DayVwap = DayVwap()
+    day_vwap_continuous: DayVwap = DayVwap()
+    past_days: Sequence[PastDay] = ()
 
 
 def make_report(given: ReportInput, tape: Tape) -> ExecutionReport:
@@ -167,11 +209,46 @@ def make_report(given: ReportInput, tape: Tape) -> ExecutionReport:
             else "unknown: the session had not closed when the report was made",
         ),
     ]
+    until = "the close" if is_closed else "the end of the horizon, before the close"
+    for name, day, what in (
+        ("day_vwap", given.day_vwap, "auctions included"),
+        ("day_vwap_continuous", given.day_vwap_continuous, "without auctions"),
+    ):
+        note = f"{day.trade_count:,} eligible prints of the session, {what}, from the open to {until}"
+        benchmarks.append(
+            against(name, day.price, day.price_nanos, note if day.price > 0 else "not known to market data")
+        )
+    inside = tape_times < end
+    for percent in PWP_PERCENTS:
+        pwp = participation_weighted_price(
+            tape_prices[inside].data,
+            tape_sizes[inside].data,
+            tape_times[inside].data,
+            start,
+            given.quantity_nanos,
+            percent / 100,
+        )
+        wanted = given.quantity_nanos * 100 // percent
+        is_whole = pwp.quantity_nanos >= wanted - 1
+        note = f"VWAP of the first {wanted / NANO:,.0f} eligible shares after arrival"
+        if not is_whole:
+            note = f"unknown: {wanted / NANO:,.0f} eligible shares did not trade in the interval"
+        benchmarks.append(
+            against(
+                f"pwp_{percent}",
+                pwp.price if is_whole else math.nan,
+                (pwp.price_nanos or 0) if is_whole else 0,
+                note,
+            )
+        )
     by_liquidity = dict.fromkeys(Liquidity, 0)
     for fill in given.fills:
         by_liquidity[fill.liquidity] += fill.quantity_nanos
     last_fill = max((fill.event_time_nanos for fill in given.fills), default=start)
     share = filled / volume if volume else 0.0
+    window_shares = _window_shares(
+        given.fills, tape, start, given.participation_window_nanos, own_on_tape=in_benchmark
+    )
     return ExecutionReport(
         benchmarks=tuple(benchmarks),
         shortfall=costs,
@@ -184,9 +261,7 @@ def make_report(given: ReportInput, tape: Tape) -> ExecutionReport:
         interval_start_time_nanos=start,
         interval_end_time_nanos=end,
         eligibility_rule=given.eligibility_rule,
-        peak_window_participation_rate=peak_participation(
-            given.fills, tape, start, given.participation_window_nanos, own_on_tape=in_benchmark
-        ),
+        peak_window_participation_rate=float(window_shares.max(initial=0.0)),
         participation_rate=share,
         duration_nanos=max(last_fill - start, 0),
         fill_count=len(given.fills),
@@ -198,6 +273,44 @@ def make_report(given: ReportInput, tape: Tape) -> ExecutionReport:
         maker_quantity_nanos=by_liquidity[Liquidity.MAKER],
         taker_quantity_nanos=by_liquidity[Liquidity.TAKER],
         auction_quantity_nanos=by_liquidity[Liquidity.AUCTION],
+        markouts=markouts(given.side, given.fills, tape),
+        quality=_quality(given, tape, benchmarks, filled, window_shares),
+    )
+
+
+def _quality(
+    given: ReportInput,
+    tape: Tape,
+    benchmarks: Sequence[Benchmark],
+    filled: int,
+    window_shares: npt.NDArray[np.float64],
+) -> Quality:
+    start, end = given.arrival_time_nanos, given.interval_end_time_nanos
+    bps = {benchmark.name: benchmark.slippage_bps for benchmark in benchmarks}
+    prices, sizes, times = tape.eligible(start)
+    inside = times < end
+    sigma = interval_sigma(prices[inside], times[inside], start, end)
+    controls = []
+    if given.session_open_time_nanos:
+        begins, ends = start - given.session_open_time_nanos, end - given.session_open_time_nanos
+        controls = control_orders(given.past_days, given.side, begins, ends)
+    cap = given.max_participation_rate
+    controlled = min(given.controlled_nanos / (end - start), 1.0) if end > start else 0.0
+    above = float((window_shares > cap).mean()) if len(window_shares) else 0.0
+    return quality(
+        controls,
+        abs(bps["interval_vwap"]),
+        bps["arrival"] / 1e4 / sigma,
+        completion(
+            filled,
+            given.quantity_nanos,
+            given.limit_price_nanos,
+            given.side,
+            cap,
+            prices[inside],
+            sizes[inside],
+        ),
+        max(1.0 - controlled - above, 0.0),
     )
 
 
@@ -209,13 +322,21 @@ def peak_participation(
     Volume before `start_nanos` does not count, so the first windows are judged harshly. Fills in auctions
     are no part of continuous volume and stay out.
     """
+    shares = _window_shares(fills, tape, start_nanos, window_nanos, own_on_tape=own_on_tape)
+    return float(shares.max(initial=0.0))
+
+
+def _window_shares(
+    fills: Sequence[Fill], tape: Tape, start_nanos: int, window_nanos: int, *, own_on_tape: bool
+) -> npt.NDArray[np.float64]:
+    # The own share in the window that ends at each fill, in time order.
     own = sorted(
         (fill.event_time_nanos, fill.quantity_nanos)
         for fill in fills
         if fill.liquidity is not Liquidity.AUCTION
     )
     if not own:
-        return 0.0
+        return np.empty(0)
     times = np.array([time for time, _ in own], dtype=np.int64)
     own_sums = np.concatenate(([0.0], np.cumsum([size / NANO for _, size in own])))
     tape_times, tape_sizes = tape.continuous(start_nanos)
@@ -230,7 +351,7 @@ def peak_participation(
     )
     total = volume_in if own_on_tape else volume_in + own_in
     shares = np.divide(own_in, total, out=np.ones_like(own_in), where=total > 0)
-    return float(shares.max())
+    return np.asarray(shares)
 
 
 def _other_vwap(

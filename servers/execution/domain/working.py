@@ -14,7 +14,7 @@ from native.schedule import Schedule
 from servers.execution.domain.controls import Deviation, DeviationControl, ImpactControl, Rate
 from servers.execution.domain.events import Child, Event, EventKind, ExecutionState
 from servers.execution.domain.figures import Figures
-from servers.execution.domain.parameters import MINUTE_NANOS
+from servers.execution.domain.parameters import MINUTE_NANOS, Algorithm
 from servers.execution.domain.parent import ChildRecord, ParentOrder
 from servers.execution.domain.placing import Orders, Placer, Tuning
 from servers.execution.domain.scheduling import ScheduleKeeper
@@ -59,6 +59,7 @@ class WorkingParent:
         self._wait_until_nanos = 0
         self._last_step_nanos = 0
         self._must_replan = ""
+        self.controlled_nanos = 0
 
     # -- What comes in ----------------------------------------------------------------------------
 
@@ -148,6 +149,7 @@ class WorkingParent:
             self._wind_down(decision, now_nanos, "HORIZON_ENDED")
             return decision
         if parent.state is ExecutionState.PAUSED:
+            self._count_control(gap_nanos)
             decision.cancels.extend(self._placer.working(for_auction=True))
             return decision
         if not self._follow_phase(decision, now_nanos, tape):
@@ -158,6 +160,7 @@ class WorkingParent:
         if self._must_replan:
             self._replan(decision, now_nanos, self._must_replan)
         self._control(decision, now_nanos)
+        self._count_control(gap_nanos)
         if decision.events and decision.events[-1].state is ExecutionState.PAUSED:
             decision.cancels.extend(self._placer.working(for_auction=True))
             return decision
@@ -183,6 +186,9 @@ class WorkingParent:
             return "", ""
         reason = parent.reason if parent.reason in ("CANCELLED", "KILL_SWITCH") else ""
         held_back = self._placer.held_back_nanos
+        is_pov = parent.parameters.algorithm is Algorithm.POV and self.schedule is not None
+        if not reason and is_pov and self._is_at_target():
+            reason = "TARGET_RATE"
         if not reason and held_back:
             reason = max(held_back, key=lambda key: held_back[key])
         minutes = ", ".join(
@@ -194,6 +200,11 @@ class WorkingParent:
             f" share {self.figures.participation_rate:.4f}, cap {parent.parameters.max_participation_rate:g};"
             f" held back by: {minutes or 'nothing'}."
         )
+
+    def _is_at_target(self) -> bool:
+        # Percentage of volume: what the volume asked for is done but for a slice's rounding.
+        target = self.scheduled_nanos(self.end_time_nanos)
+        return 50 * (target - self.parent.filled_quantity_nanos) <= target
 
     # -- Arrival, phases, ends ----------------------------------------------------------------------
 
@@ -283,6 +294,11 @@ class WorkingParent:
         return now > self.parent.last_fill_time_nanos
 
     # -- Controls -----------------------------------------------------------------------------------
+
+    def _count_control(self, gap_nanos: int) -> None:
+        is_normal = self._deviation_control.mode is Deviation.NORMAL
+        if not is_normal or self._impact_control.rate is not Rate.FULL:
+            self.controlled_nanos += gap_nanos
 
     def _control(self, decision: Decision, now: int) -> None:
         parent = self.parent

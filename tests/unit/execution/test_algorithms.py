@@ -55,7 +55,7 @@ async def test_percentage_of_volume_keeps_its_share_and_leaves_what_volume_did_n
     done = world.book.parents[execution_id]
     assert done.state is ExecutionState.DONE
     assert done.report.participation_rate == pytest.approx(0.05, rel=0.03)
-    assert done.report.residual_reason == "HORIZON_ENDED"
+    assert done.report.residual_reason == "TARGET_RATE"
 
 
 async def test_percentage_of_volume_is_over_early_when_the_volume_comes(make_world: Any) -> None:
