@@ -154,6 +154,15 @@ class TradingMesh:
 
         await self.until(is_open)
 
+    async def until_open_again(self) -> None:
+        """Wait until a server that was restarted has a quote again."""
+
+        async def has_quote() -> bool:
+            response = await self.decision.Propose(pb.ProposeRequest(symbol="ACME", is_dry_run=True))
+            return bool(response.decision.inputs.mid_price_nanos)
+
+        await self.until(has_quote)
+
     async def signal(self, symbol: str = "ACME", bps: float = 60.0, **asked: Any) -> signal_pb2.Signal:
         now = await self.probe(symbol)
         made = signal_pb2.Signal(
