@@ -1,8 +1,8 @@
 """The peers' side of the VWAP benchmark; runs in `.venv-peers` and answers every line with one round.
 
 The peers get what our kernel gets, int64 nanos of prices, sizes and times, and convert prices and sizes to
-float64 first: the product of two nanos does not fit into int64. A session is a day of UTC, which they take from
-the times by one division. Each says it the way its users do, a group for each column that is summed;
+float64 first: the product of two nanos does not fit into int64. A session is a day of UTC, which they take
+from the times by one division. Each says it the way its users do, a group for each column that is summed;
 `_grouped_once` are the fastest forms that we found, for the notes.
 """
 
