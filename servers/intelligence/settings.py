@@ -41,7 +41,7 @@ class IntelligenceSettings(ServerSettings):
         1.5, gt=0, description="the same of a candidate, and never more than 4 times the stable version's p95"
     )
     probe_timeout_seconds: float = Field(
-        0.8, gt=0, description="the same of a probe after a candidate failed, seconds"
+        0.6, gt=0, description="the same of a probe after a candidate failed, seconds"
     )
     batch_wait_seconds: float = Field(
         0.003, ge=0, description="how long a batch that is not full waits for more texts, seconds"
