@@ -1,25 +1,36 @@
-"""From texts to the calibrated probabilities of the labels."""
+"""From texts to the calibrated probabilities of the labels: the decoder, then the head."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
+from triton_models.head import HEAD_FILE, LAYERS, Head, state_vector
+from triton_models.prompt import one_line
 from triton_models.reader import Reader, Reals
 
 
 class Classifier:
-    """A loaded model with its head."""
+    """A loaded decoder with its head.
 
-    def __init__(self, folder: Path, graph_name: str, threads: int) -> None:
-        self._reader = Reader(folder, graph_name, threads or None)
-        self.head_name = "labels"
+    Args:
+        folder: what `triton_models.prepare` wrote.
+        graph_name: which of the graphs there.
+        threads: of the arithmetic; 0 takes every core.
+        head_path: the head's figures.
+    """
+
+    def __init__(self, folder: Path, graph_name: str, threads: int, head_path: Path = HEAD_FILE) -> None:
+        self._head = Head.load(head_path)
+        self._reader = Reader(folder, graph_name, threads or None, LAYERS)
+
+    @property
+    def head_name(self) -> str:
+        """Name of the head, part of the model's version."""
+        return self._head.name
 
     def scores(self, texts: Sequence[str]) -> Reals:
-        """Return `[texts, labels]`, each row a distribution."""
-        logits = self._reader.read(texts).label_logits
-        shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
-        scores: Reals = (shifted / shifted.sum(axis=1, keepdims=True)).astype(np.float32)
-        return scores
+        """Return `[texts, 3]`: bearish, neutral, bullish; each row a distribution."""
+        states = state_vector(self._reader.read(texts).parts())
+        # The head sees of a text what the decoder sees.
+        return self._head.scores(states, [one_line(text) for text in texts])

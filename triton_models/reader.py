@@ -34,6 +34,12 @@ class Reading:
     last: dict[int, Reals]
     label_logits: Reals
 
+    def parts(self) -> dict[str, Reals]:
+        """Return everything by the names that the head knows: `mean_14`, `last_-1`, `labels`."""
+        named = {f"mean_{layer}": values for layer, values in self.mean.items()}
+        named |= {f"last_{layer}": values for layer, values in self.last.items()}
+        return named | {"labels": self.label_logits}
+
 
 class Reader:
     """A loaded model with its prefix read once.

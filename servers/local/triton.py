@@ -76,7 +76,8 @@ class TritonPlan:
         threads: of a model's arithmetic; 0 takes every core. The embedded mesh gives it one.
         niceness: added to the process's priority; 10 lets the order path go first.
         cache_bytes: of the response cache; 0 leaves it out.
-        trace_endpoint: OTLP over gRPC for the model's spans, such as `http://127.0.0.1:8013`; empty: none.
+        trace_url: gets Triton's spans as OTLP over HTTP, such as `http://127.0.0.1:4318/v1/traces`; none when
+            empty. A request's `traceparent` (gRPC metadata) makes them children of the caller's span.
         weights: folder of the converted weights; `build/triton` when None.
     """
 
@@ -86,7 +87,7 @@ class TritonPlan:
     threads: int = 0
     niceness: int = 0
     cache_bytes: int = 64 << 20
-    trace_endpoint: str = ""
+    trace_url: str = ""
     weights: Path | None = None
 
 
@@ -116,6 +117,15 @@ def triton_command(plan: TritonPlan, ports: TritonPorts) -> list[str]:
     ]
     if plan.cache_bytes:
         command += [f"--cache-directory={triton}/caches", f"--cache-config=local,size={plan.cache_bytes}"]
+    if plan.trace_url:
+        traces = (
+            "mode=opentelemetry",
+            "level=TIMESTAMPS",
+            "rate=1",
+            f"opentelemetry,url={plan.trace_url}",
+            "opentelemetry,resource=service.name=triton",
+        )
+        command += [f"--trace-config={setting}" for setting in traces]
     return command
 
 
@@ -133,8 +143,6 @@ def triton_environment(plan: TritonPlan) -> dict[str, str]:
         "PYTHONDONTWRITEBYTECODE": "1",
         "MARKET_LLM_THREADS": str(plan.threads),
     }
-    if plan.trace_endpoint:
-        environment["MARKET_LLM_TRACE_ENDPOINT"] = plan.trace_endpoint
     if plan.weights is not None:
         environment["MARKET_LLM_WEIGHTS"] = str(plan.weights)
     return environment
@@ -281,7 +289,7 @@ def _arguments(plan: TritonPlan, ports: TritonPorts) -> list[str]:
         "threads": plan.threads,
         "niceness": plan.niceness,
         "cache-bytes": plan.cache_bytes,
-        "trace-endpoint": plan.trace_endpoint,
+        "trace-url": plan.trace_url,
         **({"weights": plan.weights} if plan.weights is not None else {}),
     }
     return [f"--{name}={value}" for name, value in arguments.items()]
@@ -298,7 +306,7 @@ def _parse(arguments: Sequence[str]) -> tuple[TritonPlan, TritonPorts]:
     parser.add_argument("--threads", type=int, default=usual.threads)
     parser.add_argument("--niceness", type=int, default=usual.niceness)
     parser.add_argument("--cache-bytes", type=int, default=usual.cache_bytes)
-    parser.add_argument("--trace-endpoint", default=usual.trace_endpoint)
+    parser.add_argument("--trace-url", default=usual.trace_url)
     parser.add_argument("--weights", type=Path)
     given = parser.parse_args(arguments)
     plan = TritonPlan(
@@ -308,7 +316,7 @@ def _parse(arguments: Sequence[str]) -> tuple[TritonPlan, TritonPorts]:
         given.threads,
         given.niceness,
         given.cache_bytes,
-        given.trace_endpoint,
+        given.trace_url,
         given.weights,
     )
     return plan, TritonPorts(given.grpc_port, given.http_port, given.metrics_port)
