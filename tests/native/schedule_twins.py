@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from fractions import Fraction
 
-import twins
+from tests.native import twins
 
 MASK = 2**64 - 1
 # Gauss-Hermite's rule with five points for a standard normal (Abramowitz and Stegun, table 25.10).

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import schedule_twins as spec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -21,6 +20,7 @@ from native.participation import ParticipationTracker
 from native.pov_schedule import PovSchedule
 from native.schedule import Schedule, StaticVwapSchedule, TwapSchedule
 from native.shortfall_schedule import ShortfallSchedule
+from tests.native import schedule_twins as spec
 
 CASES = int(os.environ.get("TAPELINE_CASES", "1000"))
 SECOND = 10**9
@@ -169,7 +169,7 @@ class Action:
         if isinstance(self.one, PovSchedule):
             assert exact - self.case.lot < target <= exact
         else:
-            # Half a lot, and what shares in units of 2**-62 lose when little of the curve is left to plan along.
+            # Half a lot, and what shares in units of 2**-62 lose when little is left to plan along.
             rest = max(1 - self.twin.share(self.twin.plan_time), Fraction(1, 2**62))
             lost = min(1 / (rest * 2**60), Fraction(1))
             slack = Fraction(self.case.lot, 2) + 2 + self.case.quantity * (Fraction(1, 10**11) + lost)
@@ -203,7 +203,8 @@ class Action:
         log_sd = draw.choice([0.0, draw.uniform(0, 1.5)])
         conditions = [draw.choice([0.0, 1.0, 10 ** draw.uniform(-1, 1)]) for _ in range(4)]
         before = self.one.target_nanos(self.now)
-        for schedule in (self.one, self.other, self.twin):
+        pair: list[Any] = [self.one, self.other, self.twin]
+        for schedule in pair:
             schedule.sense(*conditions)
             schedule.revise(self.now, volumes, log_sd)
         # News never makes a jump: it is spread over what is left of the bin.
