@@ -136,7 +136,7 @@ class DecisionEngine:
                 view = await self.market.view(symbol)
                 exposures = await self._risk.exposures(self.account)
                 signal = self.signals.get(symbol)
-                return self._looker.decision(symbol, signal, view, exposures, "")
+                return self._looker.decision(symbol, signal, view, exposures)
             effect = Effect(f"propose/{request_id}", _hash(symbol))
             kept = self._recorder.kept(effect)
             if kept is not None and kept.decision is not None:
@@ -195,16 +195,15 @@ class DecisionEngine:
         """
         view = await self.market.view(symbol)
         exposures = await self._risk.exposures(self.account)
-        attributes = {"symbol": symbol, "signal_id": signal.signal_id if signal else ""}
-        with self._tracing.span("decision decide", signal.traceparent if signal else "", **attributes) as own:
-            decision = self._looker.decision(symbol, signal, view, exposures, own)
-            events = self._paper.events(self.book, symbol, signal, view, self.now_nanos)
-            if not decision.is_order and effect is None and not self._is_news(decision):
-                await self._recorder.append(events)
-                return decision
-            decision = replace(
-                decision, decision_id=self._new_id(), create_time_nanos=self._clock.now_nanos()
-            )
+        decision = self._looker.decision(symbol, signal, view, exposures)
+        events = self._paper.events(self.book, symbol, signal, view, self.now_nanos)
+        if not decision.is_order and effect is None and not self._is_news(decision):
+            await self._recorder.append(events)
+            return decision
+        decision = replace(decision, decision_id=self._new_id(), create_time_nanos=self._clock.now_nanos())
+        attributes = {"symbol": symbol, "decision_id": decision.decision_id, "action": decision.action.name}
+        with self._tracing.span("decision decide", decision.traceparent, **attributes) as own:
+            decision = replace(decision, traceparent=own)
             if decision.is_order:
                 events += [
                     self._event(EventKind.SUPERSEDED, replace(waiting, state=State.SUPERSEDED))

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from servers.decision.domain.book import DecisionBook
-from servers.decision.domain.decision import Decision, Inputs, State, in_words, inputs_of
+from servers.decision.domain.decision import Decision, State, in_words, inputs_of
 from servers.decision.domain.signal import Signal
 from servers.decision.domain.sizing import Action, Holding, Others, Policy, Proposal, propose
 from servers.decision.market import MarketView, View
@@ -59,7 +59,6 @@ class Looker:
         signal: Signal | None,
         view: View,
         exposures: Mapping[str, Exposure],
-        traceparent: str,
     ) -> Decision:
         """Return what is decided: without an id, not recorded, not sent."""
         exposure = exposures.get(symbol, Exposure())
@@ -79,17 +78,14 @@ class Looker:
                 proposal = propose(*args, holding, others, self.now_nanos, hold=hold)
             elif holding.pending_nanos and proposal.reason_code == "INSIDE_BAND":
                 proposal = replace(proposal, reason_code="AWAITING_APPROVAL")
+        again = self._refused_before(symbol, proposal)
+        if again:
+            proposal = _nothing(proposal, holding, again)
         cancelled = ""
         if proposal.action is not Action.NONE and running:
             cancelled = running[0].execution_id
-            proposal = replace(
-                proposal,
-                action=Action.NONE,
-                quantity_nanos=0,
-                target_nanos=holding.effective_nanos,
-                reason_code="PARENT_CANCELLED",
-            )
-        inputs = inputs_of(signal, view.market, proposal) if view.market is not None else Inputs()
+            proposal = _nothing(proposal, holding, "PARENT_CANCELLED")
+        inputs = inputs_of(signal, view.market, proposal)
         decision = Decision(
             decision_id="",
             account=self.account,
@@ -104,7 +100,7 @@ class Looker:
             edge_bps=proposal.edge_bps,
             costs=proposal.costs,
             inputs=inputs,
-            traceparent=traceparent,
+            traceparent=signal.traceparent if signal is not None else "",
             cancelled_execution_id=cancelled,
         )
         return decision if proposal.action is Action.NONE else self._order(decision, proposal, signal)
@@ -154,6 +150,22 @@ class Looker:
             return ""
         return "COOL_DOWN"
 
+    def _refused_before(self, symbol: str, proposal: Proposal) -> str:
+        """Return why an order is not proposed that was refused a moment ago; empty when it is no such.
+
+        A person's no holds for as long as the order would have waited; that of risk for the cool-down.
+        """
+        last = self._book.last_orders.get(symbol)
+        if last is None or proposal.action is Action.NONE:
+            return ""
+        last = self._book.decisions[last.decision_id]
+        is_same_side = (last.signed_quantity_nanos > 0) == (proposal.quantity_nanos > 0)
+        if last.state is State.REJECTED and is_same_side and self.now_nanos < last.expire_time_nanos:
+            return "REJECTED_BEFORE"
+        age = self.now_nanos - last.event_time_nanos
+        is_recent = age < self.timing.cool_down * NANO
+        return "REFUSED_BEFORE" if last.state is State.REFUSED and is_same_side and is_recent else ""
+
     def _is_signal_awaited(self, symbol: str) -> bool:
         """Whether a symbol without a signal may only seem so: after a restart, until signals has spoken."""
         last = self._book.last_orders.get(symbol)
@@ -177,3 +189,14 @@ class Looker:
             gross += max(abs(long), abs(short)) * price
             net += (exposure.position_nanos + exposure.working_nanos + waiting) * price
         return Others(gross, net, self._book.turnover_attos(since_nanos))
+
+
+def _nothing(proposal: Proposal, holding: Holding, reason: str) -> Proposal:
+    """Return the proposal with nothing done about it."""
+    return replace(
+        proposal,
+        action=Action.NONE,
+        quantity_nanos=0,
+        target_nanos=holding.effective_nanos,
+        reason_code=reason,
+    )

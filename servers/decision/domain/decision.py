@@ -169,14 +169,16 @@ class Event:
     paper: PaperTrade | None = None
 
 
-def inputs_of(signal: Signal | None, market: Market, proposal: Proposal) -> Inputs:
+def inputs_of(signal: Signal | None, market: Market | None, proposal: Proposal) -> Inputs:
     """Return what a proposal rests on."""
-    figures = Inputs(
-        mid_price_nanos=market.mid_price_nanos,
-        spread_bps=market.spread_bps,
-        daily_volatility=market.daily_volatility,
-        median_daily_volume=market.median_daily_volume,
-    )
+    figures = Inputs()
+    if market is not None:
+        figures = Inputs(
+            mid_price_nanos=market.mid_price_nanos,
+            spread_bps=market.spread_bps,
+            daily_volatility=market.daily_volatility,
+            median_daily_volume=market.median_daily_volume,
+        )
     if signal is None:
         return figures
     return replace(
@@ -214,6 +216,8 @@ _NOTHING = {
     "AWAITING_APPROVAL": "an order for about the same waits for approval",
     "PARENT_CANCELLED": "the running parent order is cancelled first; what is left is decided anew",
     "PARENT_STOPPING": "the running parent order is being cancelled",
+    "REJECTED_BEFORE": "a person refused the same a moment ago",
+    "REFUSED_BEFORE": "risk or execution refused the same a moment ago",
     "FOREIGN_ORDERS": "somebody else's orders work in this symbol",
     "SIGNALS_AWAITED": "signals has not spoken since the start",
     "QUOTE_STALE": "there is no quote, or only an old one",

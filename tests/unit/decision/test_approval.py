@@ -83,7 +83,9 @@ async def test_a_refusal_is_final_and_frees_what_it_counted_for(approving: Desk)
         await desk.engine.reject("r2", decision.decision_id, "anna")
     assert desk.book.pending_nanos("ACME") == 0
     assert desk.book.turnover_attos(0) == 0
-    await desk.later(31)
+    await desk.later(6)
+    assert desk.last.reason_code == "REJECTED_BEFORE"
+    await desk.later(25)
     assert desk.book.ledgers["decided"].measured == 0
 
 

@@ -191,10 +191,25 @@ async def test_what_risk_refuses_is_recorded_with_its_reason(desk: Desk) -> None
     assert desk.book.turnover_attos(0) == 0
     desk.account.failures.append(FailedPrecondition("KILL_SWITCH_ON"))
     desk.account.rejection = None
-    await desk.later(6)
+    await desk.later(4)
+    assert len(desk.orders) == 1
+    await desk.later(2)
     assert desk.orders[-1].state is State.REFUSED
     assert desk.orders[-1].rejection is not None
     assert desk.orders[-1].rejection.reason == "KILL_SWITCH_ON"
+
+
+async def test_a_close_that_was_refused_is_not_asked_for_every_minute(desk: Desk) -> None:
+    await desk.engine.on_signal(signal())
+    await desk.fill(desk.orders[0])
+    desk.account.rejection = Rejection("SYMBOL_RESTRICTED", "not now")
+    await desk.engine.on_signal(signal(-90.0, event_time_nanos=NOW + 1))
+    assert desk.states() == ["DONE", "REFUSED"]
+    await desk.later(2)
+    assert desk.last.reason_code == "REFUSED_BEFORE"
+    desk.account.rejection = None
+    await desk.later(4)
+    assert desk.states() == ["DONE", "REFUSED", "STARTED"]
 
 
 @pytest.mark.parametrize("failure", [Unavailable("PEER_UNAVAILABLE"), DeadlineExceeded("DEADLINE_TOO_SHORT")])
