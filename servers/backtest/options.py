@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from native.backtest import MOST_STEPS
 from servers.model.calendar import date_from_text
 from servers.model.errors import InvalidInput
 
@@ -34,7 +35,7 @@ class CostSettings:
         scale: factor on the spread and every coefficient, for the sensitivity.
     """
 
-    half_spread_bps: float = 1.0
+    half_spread_bps: float = 2.0
     temporary: float = 0.142
     temporary_power: float = 0.6
     permanent: float = 0.314
@@ -60,8 +61,10 @@ class BacktestOptions:
         step_seconds: how often a parent decides.
         latency_seconds: from a decision to the market.
         print_share: what an own order may take of a print.
+        rate_seconds: over how long the temporary impact measures the rate of trading.
+        patience_seconds: how long a passive child rests before what is left of it goes at market.
         queue_share: queue ahead of a passive child, as a share of the volume of an ordinary step.
-        risk_aversion: of `shortfall`, per currency unit, times the notional of the order.
+        risk_aversion: of `shortfall` (Almgren and Chriss's lambda), per currency unit.
         costs: the cost model.
     """
 
@@ -76,8 +79,10 @@ class BacktestOptions:
     step_seconds: float = 60.0
     latency_seconds: float = 0.1
     print_share: float = 1.0
+    rate_seconds: float = 900.0
+    patience_seconds: float = 300.0
     queue_share: float = 0.1
-    risk_aversion: float = 1.0
+    risk_aversion: float = 1e-6
     costs: CostSettings = field(default_factory=CostSettings)
 
     @property
@@ -150,6 +155,10 @@ def check_options(options: BacktestOptions) -> None:
         raise _wrong("print_share", f"{options.print_share} is not above 0, to 1")
     if options.step_seconds < 1.0:
         raise _wrong("step_seconds", f"{options.step_seconds} is below 1")
+    for name in ("rate_seconds", "patience_seconds"):
+        steps = getattr(options, name) / options.step_seconds
+        if not 1 <= steps <= MOST_STEPS:
+            raise _wrong(name, f"{getattr(options, name)} is not 1 to {MOST_STEPS} steps")
     if not 0.0 <= options.latency_seconds < options.step_seconds:
         raise _wrong("latency_seconds", f"{options.latency_seconds} is not from 0 to below a step")
 
