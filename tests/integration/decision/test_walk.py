@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import io
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 from tapeline.decision.v1 import decision_pb2
 from tapeline.decision.v1 import decision_service_pb2 as pb
 from tapeline.execution.v1 import execution_service_pb2
 
+from servers.local.pipeline_screen import show_pipeline
 from tests.integration.decision.trading_mesh import ACCOUNT, TRACE, TradingMesh
 
 
@@ -20,6 +24,23 @@ async def mesh(tmp_path: Path) -> AsyncIterator[TradingMesh]:
     await made.begin()
     yield made
     await made.end()
+
+
+async def test_the_screen_follows_the_way_from_signal_to_fill_and_misses_no_server_that_is_away(
+    mesh: Any,
+) -> None:
+    await mesh.until_open()
+    out = io.StringIO()
+    console = Console(file=out, width=200)
+    async with asyncio.timeout(30):
+        saying = asyncio.create_task(mesh.signal())
+        seen = await show_pipeline(
+            mesh.channels.__getitem__, console, "America/New_York", lambda pipeline: bool(pipeline.filled)
+        )
+    await saying
+    assert seen.filled[0].inputs.post_ids
+    assert "ACME" in seen.signals
+    assert "STARTED: Buy" in out.getvalue()
 
 
 async def test_a_signal_becomes_a_filled_parent_order_with_its_why(mesh: Any) -> None:

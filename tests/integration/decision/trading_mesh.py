@@ -91,7 +91,9 @@ class TradingMesh:
 
     async def begin(self) -> None:
         (self.folder / "limits.toml").write_text(LIMITS)
-        self.places = {name: place.address for name, place in pick_places([*SERVERS, "signals"], 0).items()}
+        self.places = {
+            name: place.address for name, place in pick_places([*SERVERS, "signals", "news"], 0).items()
+        }
         self.signals_server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
         signals_service_pb2_grpc.add_SignalsServiceServicer_to_server(self.signals, self.signals_server)
         self.signals_server.add_insecure_port(self.places["signals"])
