@@ -18,6 +18,7 @@ from servers.local.backtesting import backtest
 from servers.local.classifying import register_classify
 from servers.local.client import MeshClient
 from servers.local.doctor import diagnose
+from servers.local.evaluating import evaluate
 from servers.local.executing import follow_on_screen, release, session_of, start
 from servers.local.mesh import DEFAULT_FOLDER, MeshError, read_mesh
 from servers.local.parent_order import ParentOrder
@@ -170,6 +171,19 @@ def execute(
     display: Annotated[
         str, typer.Option("--display", help="Iceberg: shares that a resting order shows; all by default.")
     ] = "",
+    max_impact: Annotated[
+        float,
+        typer.Option("--max-impact", help="Largest modelled impact; 0.005 by default.", min=0.0, max=1.0),
+    ] = 0.0,
+    max_deviation: Annotated[
+        float,
+        typer.Option(
+            "--max-deviation",
+            help="Largest distance of the own average from the VWAP; 0.002 by default.",
+            min=0.0,
+            max=1.0,
+        ),
+    ] = 0.0,
     account: AccountOption = "demo",
     detach: Annotated[bool, typer.Option("--detach", help="Start it, print its id and return.")] = False,
     json_path: Annotated[
@@ -193,6 +207,8 @@ def execute(
         risk_aversion=risk_aversion,
         tolerance=tolerance,
         display=display,
+        max_impact=max_impact,
+        max_deviation=max_deviation,
     )
     sys.exit(_run(_execute(order, mesh, json_path, detach)))
 
@@ -368,6 +384,7 @@ def _say(*errors: BaseException) -> int:
 
 
 register_classify(app, _run)
+app.command()(evaluate)
 register_rollout(app, _run)
 
 

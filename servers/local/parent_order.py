@@ -51,6 +51,8 @@ class ParentOrder:
     risk_aversion: float | None = None
     tolerance: float | None = None
     display: str = ""
+    max_impact: float = 0.0
+    max_deviation: float = 0.0
 
     def to_parameters(self, session_date: str, time_zone: str) -> execution_pb2.ExecutionParameters:
         """Return the request's parameters; a start such as "09:30" is a time of `session_date`.
@@ -68,6 +70,8 @@ class ParentOrder:
             max_participation_rate=self.max_participation,
             limit_price_nanos=_positive("limit price", self.limit_price) if self.limit_price else 0,
             completion_rule=_choose("completion", self.completion.lower(), COMPLETION_RULES),
+            max_market_impact=self.max_impact,
+            max_vwap_deviation=self.max_deviation,
             target_participation_rate=self.target_participation,
             risk_aversion=self.risk_aversion,
             tracking_tolerance=self.tolerance,

@@ -1,6 +1,7 @@
 """Plain-Python twins of the schedules: the specification, as exact and as slow as it needs to be."""
 
 import math
+from bisect import bisect
 from collections.abc import Sequence
 from fractions import Fraction
 
@@ -42,11 +43,16 @@ class StaticTwin(CurveTwin):
     def __init__(
         self, quantity: int, start: int, end: int, edges: Sequence[int], weights: Sequence[float]
     ) -> None:
-        self.edges, self.weights = edges, weights
+        self.edges = [start, *[edge for edge in edges if start < edge < end], end]
+        self.shares = [twins.curve_share(edges, weights, start, end, edge) for edge in self.edges]
         super().__init__(quantity, start, end)
 
     def share(self, now: int) -> Fraction:
-        return twins.curve_share(self.edges, self.weights, self.start, self.end, now)
+        if now <= self.start or now >= self.end:
+            return Fraction(int(now >= self.end))
+        at = bisect(self.edges, now) - 1
+        low, high = self.edges[at : at + 2]
+        return self.shares[at] + (self.shares[at + 1] - self.shares[at]) * Fraction(now - low, high - low)
 
 
 class ShortfallTwin(CurveTwin):

@@ -25,6 +25,7 @@ from servers.model.nanos import NANO
 
 _TAIL_SHARE = 40
 _STALE_SILENCES = 6
+_STALE_BINS = 2
 _REFERENCE_RATE = 0.01
 """Share of the daily volume at whose rate the impact fraction of a plan is stated."""
 
@@ -211,7 +212,7 @@ class ScheduleKeeper:
             static = Algorithm.STATIC_VWAP
             if is_deviating:
                 choice = _Choice(static, "VWAP_DEVIATION", "own average off the market's VWAP")
-            elif silence > _STALE_SILENCES * self._parent.parameters.max_feed_silence_nanos:
+            elif silence > self._stale_nanos:
                 seconds = silence / NANOS_PER_SECOND
                 choice = _Choice(
                     static, "VOLUME_STALE", f"nothing was heard of the market for {seconds:,.0f} s"
@@ -227,6 +228,12 @@ class ScheduleKeeper:
             why = f"{choice.schedule.name} has no usable volume curve"
             choice = _Choice(_simpler(choice.schedule), "CURVE_UNUSABLE", why)
         return choice
+
+    @property
+    def _stale_nanos(self) -> int:
+        # A name may well be quiet for a bin or two; a feed that stands still for longer is taken to be broken.
+        silences = _STALE_SILENCES * self._parent.parameters.max_feed_silence_nanos
+        return max(silences, _STALE_BINS * self._parent.plan.curve_bin_nanos)
 
     def _switch(self, wanted: Algorithm, now: int) -> None:
         parent = self._parent

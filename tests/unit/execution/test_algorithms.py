@@ -94,16 +94,17 @@ async def test_shortfall_without_a_daily_volume_begins_with_equal_slices_and_say
 
 async def test_adaptive_vwap_follows_the_static_curve_while_volumes_are_stale(make_world: Any) -> None:
     world = await make_world(curve=FLAT)
-    asked = parent(Algorithm.ADAPTIVE_VWAP, 20_000, max_feed_silence_nanos=2 * NANO)
-    execution_id = await world.start(asked)
+    execution_id = await world.start(parent(Algorithm.ADAPTIVE_VWAP, 20_000, horizon_nanos=2_400 * NANO))
     await world.run(60 + 300)
     world.venue.is_silent = True
-    await world.run(60)
+    await world.run(590)
+    assert world.book.view(execution_id).schedule is Algorithm.ADAPTIVE_VWAP
+    await world.run(120)
     assert world.book.view(execution_id).schedule is Algorithm.STATIC_VWAP
     world.venue.is_silent = False
     await world.run(10)
     assert world.book.view(execution_id).schedule is Algorithm.ADAPTIVE_VWAP
-    await world.run(850)
+    await world.run(1_410)
     done = world.book.parents[execution_id]
     assert done.state is ExecutionState.FILLED
     assert "nothing was heard of the market for" in done.report.fallback
