@@ -45,10 +45,12 @@ class IntelligenceServer:
             settings.longest_answer_seconds,
             settings.answer_margin_seconds,
         )
+        calibrations = load_calibrations(settings.calibration_file)
         conductor = Conductor(
             self._triton,
             JournalRollout(journal),
             load_labelled(settings.labelled_file),
+            calibrations.answer,
             salt=settings.assignment_salt,
             stable_version=settings.stable_version,
             timeout_seconds=settings.candidate_timeout_seconds,
@@ -62,7 +64,7 @@ class IntelligenceServer:
             self._triton,
             None if self._cpu_triton is None else self._cpu_triton.model(""),
             load_lexicon(),
-            load_calibrations(settings.calibration_file),
+            calibrations,
             conductor,
             KeptAnswers(settings.kept_answers, settings.kept_seconds),
             limits,

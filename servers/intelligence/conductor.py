@@ -10,11 +10,11 @@ worse is found by the evidence of `domain/trial.py`.
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 from typing import Any
 
+from servers.intelligence.comparing import Calibrate, Comparer, Given
 from servers.intelligence.domain.rollout import (
     AUTOMATIC,
     Change,
@@ -28,7 +28,7 @@ from servers.intelligence.domain.rollout import (
     stage_event,
 )
 from servers.intelligence.domain.sentiment import Answerer, RawAnswer
-from servers.intelligence.domain.trial import Pair, Trial
+from servers.intelligence.domain.trial import Trial
 from servers.intelligence.ports import (
     LabelledText,
     ModelError,
@@ -47,9 +47,6 @@ SAVE_SECONDS = 10.0
 REPLAY_TEXTS = 4
 
 
-_Answered = asyncio.Future[tuple[list[RawAnswer], float] | None]
-
-
 class Conductor:
     """Holds the roll-out and its trial; `Watcher` of every lane.
 
@@ -57,6 +54,7 @@ class Conductor:
         models: the versions.
         journal: keeps what changes.
         labelled: texts with known labels, replayed to both versions in the background.
+        calibrate: what an answer of a version means for a source.
         salt: part of the hash that assigns entities.
         stable_version: version in force when the journal says nothing.
         timeout_seconds: longest time one call gets; `probe_timeout_seconds` the same of a probe.
@@ -70,6 +68,7 @@ class Conductor:
         models: SentimentModels,
         journal: RolloutJournal,
         labelled: Sequence[LabelledText],
+        calibrate: Calibrate,
         *,
         salt: str,
         stable_version: str,
@@ -91,12 +90,11 @@ class Conductor:
         self._probe_timeout_seconds = probe_timeout_seconds
         self._clock, self._now, self._run = clock, now, run
         self._is_busy = is_busy
-        self._random = random.Random(seed)
         self._changing = asyncio.Lock()
-        self._compared: tuple[Sequence[Ask], _Answered] | None = None
         self._stable_answered_at = float("-inf")
         self._replayed = 0
-        self._calibrate: Callable[[str, str, RawAnswer], RawAnswer] = lambda _version, _source, answer: answer
+        self._calibrate = calibrate
+        self._comparer = Comparer(self._ask, calibrate, self._judge, run, seed)
 
     # -- Start and state --------------------------------------------------------------------------
 
@@ -109,10 +107,6 @@ class Conductor:
             if state is not None:
                 self.trial.restore(state["evidence"])
                 self._replayed = int(state["replayed"])
-
-    def calibrate_with(self, calibrate: Callable[[str, str, RawAnswer], RawAnswer]) -> None:
-        """Judge calibrated answers: `calibrate(version, source, answer)`."""
-        self._calibrate = calibrate
 
     def role_of(self, entity: str) -> Answerer:
         """Return who is to answer an entity now."""
@@ -146,27 +140,16 @@ class Conductor:
         return not is_candidate or version == rollout.stable_version or rollout.state is State.RUNNING
 
     def sending(self, version: str, batch: Sequence[Ask]) -> None:
-        """Ask the other version the same, when it is this batch's turn: never more than one at a time."""
-        rollout, trial = self.rollout, self.trial
-        if trial is None or self._compared is not None or rollout.state is not State.RUNNING:
-            return
-        if version == rollout.candidate_version:
-            share = 1.0
-        elif version == rollout.stable_version:
-            share = 1.0 if rollout.stage.share == 0.0 else rollout.plan.comparison_share
-        else:
-            return
-        if self._random.random() < share:
-            answered: _Answered = asyncio.get_running_loop().create_future()
-            self._compared = (batch, answered)
-            self._run(self._compare(trial, version, batch, answered))
+        """Compare the versions on a batch, when it is its turn."""
+        trial = self.trial if self.rollout.state is State.RUNNING else None
+        self._comparer.sending(self.rollout, trial, version, batch)
 
     def answered(
         self, version: str, batch: Sequence[Ask], answers: Sequence[RawAnswer], seconds: float
     ) -> None:
         """Count a call that was answered, and hand it to the comparison that runs beside it."""
         self._count(version, seconds, is_failure=False)
-        self._tell(batch, (list(answers), seconds))
+        self._comparer.sent(version, batch, (list(answers), seconds))
 
     def failed(
         self, version: str, batch: Sequence[Ask], error: ModelError, seconds: float, *, was_cut_short: bool
@@ -174,52 +157,19 @@ class Conductor:
         """Suspend a candidate that failed, and find out whether it is the candidate."""
         if not was_cut_short:
             self._count(version, seconds, is_failure=True)
-        self._tell(batch, None)
+        self._comparer.sent(version, batch, None)
         self._suspect(version, error)
 
-    def _tell(self, batch: Sequence[Ask], given: tuple[list[RawAnswer], float] | None) -> None:
-        if self._compared is not None and self._compared[0] is batch and not self._compared[1].done():
-            self._compared[1].set_result(given)
-
-    async def _compare(self, trial: Trial, version: str, batch: Sequence[Ask], answered: _Answered) -> None:
-        rollout = self.rollout
-        is_candidate = version == rollout.candidate_version
-        other = self._models.model(rollout.stable_version if is_candidate else rollout.candidate_version)
-        try:
-            beside = await self._ask(other, [ask.item.text for ask in batch])
-            given = await answered  # a lane always reports its batch, at the latest when its call times out
-        finally:
-            self._compared = None
-        if beside is None or given is None or trial is not self.trial:
-            return
-        theirs, their_seconds = beside
-        ours, our_seconds = given
-        candidate, stable = (ours, theirs) if is_candidate else (theirs, ours)
-        candidate_seconds, stable_seconds = (
-            (our_seconds, their_seconds) if is_candidate else (their_seconds, our_seconds)
-        )
-        pairs = [
-            Pair(
-                ask.digest,
-                ask.item.entity,
-                self._calibrate(rollout.candidate_version, ask.item.source, one).scores,
-                self._calibrate(rollout.stable_version, ask.item.source, another).scores,
-            )
-            for ask, one, another in zip(batch, candidate, stable, strict=True)
-        ]
-        trial.compare(pairs, candidate_seconds, stable_seconds)
-        await self._judge()
-
-    async def _ask(self, model: SentimentModel, texts: Sequence[str]) -> tuple[list[RawAnswer], float] | None:
+    async def _ask(self, version: str, texts: Sequence[str]) -> Given:
         started = self._now()
         try:
-            answers = await model.classify(texts, self._timeout_seconds, ())
+            answers = await self._models.model(version).classify(texts, self._timeout_seconds, ())
         except ModelError as error:
-            self._count(model.version, self._now() - started, is_failure=True)
-            self._suspect(model.version, error)
+            self._count(version, self._now() - started, is_failure=True)
+            self._suspect(version, error)
             return None
         seconds = self._now() - started
-        self._count(model.version, seconds, is_failure=False)
+        self._count(version, seconds, is_failure=False)
         return answers, seconds
 
     def _count(self, version: str, seconds: float, *, is_failure: bool) -> None:
@@ -382,7 +332,7 @@ class Conductor:
         texts = self._labelled[self._replayed : self._replayed + REPLAY_TEXTS]
         candidate, stable = await asyncio.gather(
             *(
-                self._ask(self._models.model(version), [one.text for one in texts])
+                self._ask(version, [one.text for one in texts])
                 for version in (rollout.candidate_version, rollout.stable_version)
             )
         )

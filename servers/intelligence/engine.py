@@ -100,7 +100,6 @@ class IntelligenceEngine:
         self._lexicon = lexicon
         self._budget = Budget(limits.budget_texts_per_second)
         self._now, self._run = now, run
-        conductor.calibrate_with(self._calibrated_answer)
 
     # -- Sentiment --------------------------------------------------------------------------------
 
@@ -242,9 +241,6 @@ class IntelligenceEngine:
             item, calibrated.scores, calibrated.confidence, outcome.answer.model_version, role,
             outcome.reason, calibrated.is_source_calibrated, ask.is_cached, latency,
         )  # fmt: skip
-
-    def _calibrated_answer(self, version: str, source: str, answer: RawAnswer) -> RawAnswer:
-        return RawAnswer(self.calibrations.apply(version, source, answer.scores).scores, answer.model_version)
 
     # -- Regime -----------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from servers.intelligence.domain.sentiment import Scores
+from servers.intelligence.domain.sentiment import RawAnswer, Scores
 
 _LEAST = 1e-6
 
@@ -76,6 +76,10 @@ class Calibrations:
         used = self.uncalibrated if found is None else found
         calibrated = used.apply(scores)
         return Calibrated(calibrated, min(calibrated.confidence, used.confidence_ceiling), found is not None)
+
+    def answer(self, version: str, source: str, answer: RawAnswer) -> RawAnswer:
+        """Return an answer with what its scores mean for a source."""
+        return RawAnswer(self.apply(version, source, answer.scores).scores, answer.model_version)
 
     def names(self) -> list[str]:
         """Return the sources that some version is calibrated for."""

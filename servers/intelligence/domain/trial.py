@@ -107,8 +107,8 @@ class Trial:
         if not is_failure:
             (self._candidate_latencies if is_candidate else self._stable_latencies).add(seconds)
 
-    def compare(self, pairs: Sequence[Pair], candidate_seconds: float, stable_seconds: float) -> None:
-        """Take a batch that both versions answered at the same time."""
+    def compare(self, pairs: Sequence[Pair]) -> None:
+        """Take a batch that both versions read."""
         entities: set[str] = set()
         for pair in pairs:
             if pair.key in self._texts or pair.entity in entities:
@@ -121,7 +121,9 @@ class Trial:
             self.stage_comparisons += 1
             self.agreements += is_same
             self.disagreement.observe(not is_same)
-        size = len(pairs)
+
+    def compare_latency(self, size: int, candidate_seconds: float, stable_seconds: float) -> None:
+        """Take what both versions needed for the same batch, when neither had anything else to do."""
         usual = self._paired_latencies.p95(size)
         if usual is not None:
             is_late = candidate_seconds > usual * self.plan.max_latency_ratio

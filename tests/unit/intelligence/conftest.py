@@ -60,10 +60,12 @@ class Desk:
         self.engine: IntelligenceEngine
 
     async def start(self, **limits: Any) -> IntelligenceEngine:
+        calibrations = Calibrations({"news": Calibration()})
         conductor = Conductor(
             self.models,
             self.journal,
             self.labelled,
+            calibrations.answer,
             salt="salt",
             stable_version="1",
             timeout_seconds=0.5,
@@ -77,7 +79,7 @@ class Desk:
             self.models,
             self.cpu_model,
             load_lexicon(),
-            Calibrations({"news": Calibration()}),
+            calibrations,
             conductor,
             KeptAnswers(1_000, 100.0),
             Limits(**{"model_timeout_seconds": 0.5, "candidate_timeout_seconds": 0.3, **limits}),

@@ -146,7 +146,8 @@ def run_trial(draw: random.Random, plan: Plan, agreement: float, slowness: float
         load = draw.lognormvariate(-2.5, 0.6)
         own, other = load * draw.lognormvariate(slowness, 0.3), load * draw.lognormvariate(0.0, 0.3)
         trial.called(True, own, is_failure=draw.random() < 0.002)
-        trial.compare(pairs, own, other)
+        trial.compare(pairs)
+        trial.compare_latency(len(pairs), own, other)
         right = draw.random() < 0.85
         label = Label.BULLISH if right else Label.BEARISH
         trial.replay(label, UP if draw.random() < 0.97 else CALM, UP if draw.random() < 0.97 else CALM)
