@@ -1,0 +1,1 @@
+"""Features, the predictive model, and the honest evaluation of both."""
