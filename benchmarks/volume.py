@@ -157,7 +157,7 @@ def measured(recording: Recording, progress: Callable[[str], None]) -> list[Row]
         figures.append(errors.figures())
     table = np.nanmean(np.array(figures), axis=0)
     note = (
-        f"{len(panel.symbols)} symbols, {len(panel.sessions) - first} sessions from {panel.sessions[first].date}; "
+        f"{len(panel.symbols)} symbols, {len(panel.sessions) - first} sessions; "
         f"CMEM converged in {np.mean(converged):.0%} of its fits"
     )
     return rows_of(recording.name, table, note)

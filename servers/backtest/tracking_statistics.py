@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import permutations
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -48,7 +49,7 @@ class StudyResult:
         """Return the number of sessions with at least one row."""
         return len(np.unique(self.days))
 
-    def to_json(self) -> dict[str, object]:
+    def to_json(self) -> dict[str, Any]:
         """Return algorithms, pairs (every ordered pair), test_days and train_days as JSON values.
 
         A difference is (a - b) / b in per cent; its interval holds 95 % of 2,000 resamples of whole days, and

@@ -22,7 +22,7 @@ PRIOR_SYMBOL_DAYS = 100.0
 COMING_BINS = 12
 """Bins whose price move says how dear an error before them was."""
 
-LARGEST_MOVE = 5.0
+LARGEST_MOVE = 10.0
 """A move beyond this many times the session's median weighs as much as one of it, and so for small ones."""
 
 STEPS = 6

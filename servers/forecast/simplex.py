@@ -10,6 +10,7 @@ from servers.forecast.history import Doubles
 
 FIRST_STEP = 0.5
 MAX_STEPS = 2_000
+SMALLEST_SIZE = 1e-3
 
 
 def minimise(
@@ -17,14 +18,15 @@ def minimise(
 ) -> tuple[Doubles, float, bool]:
     """Return (point, value, whether it converged) of a minimum near `start` (Nelder and Mead 1965).
 
-    It has converged when the values at all corners of the simplex lie within `tolerance` of each other.
+    It has converged when the corners of the simplex lie within SMALLEST_SIZE of each other, and their values
+    within `tolerance`.
     """
     corners = np.vstack([start, start + FIRST_STEP * np.eye(len(start))])
     values = np.array([function(corner) for corner in corners])
     for _ in range(MAX_STEPS):
         order = np.argsort(values, kind="stable")
         corners, values = corners[order], values[order]
-        if values[-1] - values[0] < tolerance:
+        if values[-1] - values[0] < tolerance and float(np.ptp(corners, axis=0).max()) < SMALLEST_SIZE:
             return corners[0], float(values[0]), True
         middle = corners[:-1].mean(axis=0)
         tried = middle + (middle - corners[-1])

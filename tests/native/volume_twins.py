@@ -55,7 +55,7 @@ class Kalman:
         return found
 
     def step(self, observed: Sequence[float]) -> tuple[Doubles, Doubles, float]:
-        """Return dynamics, seasonal and log likelihood after and before one step of expectation maximisation."""
+        """Return dynamics and seasonal after a step of expectation maximisation, log likelihood before it."""
         found = self.filter(observed)
         count = len(observed)
         means, covers = [found.filtered[-1][0]], [found.filtered[-1][1]]
