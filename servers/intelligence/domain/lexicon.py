@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from servers.intelligence.domain.sentiment import RawAnswer, Scores
 
@@ -34,6 +34,11 @@ class Lexicon:
     words: Mapping[str, float]
     negations: frozenset[str]
     intensifiers: Mapping[str, float]
+    phrase_starts: frozenset[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        starts = frozenset(word.split()[0] for word in self.words if " " in word)
+        object.__setattr__(self, "phrase_starts", starts)
 
     def classify(self, text: str) -> RawAnswer:
         """Return the list's reading of a text; certain of nothing."""
@@ -57,11 +62,14 @@ class Lexicon:
         return total, count
 
     def _match(self, words: Sequence[str], place: int) -> tuple[int, float]:
-        for length in (3, 2, 1):
-            weight = self.words.get(" ".join(words[place : place + length]))
-            if weight is not None and place + length <= len(words):
-                return length, weight
-        return 0, 0.0
+        first = words[place]
+        if first in self.phrase_starts:
+            for length in (3, 2):
+                weight = self.words.get(" ".join(words[place : place + length]))
+                if weight is not None and place + length <= len(words):
+                    return length, weight
+        weight = self.words.get(first)
+        return (0, 0.0) if weight is None else (1, weight)
 
     def _turn(self, words: Sequence[str], place: int) -> float:
         before = words[max(0, place - NEGATION_REACH) : place]
