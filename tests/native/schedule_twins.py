@@ -26,10 +26,11 @@ class CurveTwin:
 
     def plan(self, now: int, done: int) -> None:
         self.plan_time, self.done = max(now, self.start), done
+        self.planned_share = self.share(self.plan_time)
 
     def target(self, now: int) -> Fraction:
         """Return the target before it is rounded to lots."""
-        planned = self.share(self.plan_time)
+        planned = self.planned_share
         if self.frozen or now <= self.plan_time or planned == 1:
             return Fraction(self.done)
         left = self.quantity - self.done
@@ -104,9 +105,9 @@ class AdaptiveTwin(CurveTwin):
         super().__init__(quantity, start, end)
 
     def plan(self, now: int, done: int) -> None:
+        self.points = [(max(now, self.start), 0.0)]
         super().plan(now, done)
         self.observed = 0
-        self.points = [(self.plan_time, 0.0)]
         if self.plan_time < self.end:
             self.draw(self.plan_time, 0.0)
 
@@ -192,6 +193,9 @@ class PovTwin(CurveTwin):
         rate = Fraction(rate_billionths, 10**9)
         self.ratio = rate if own_on_tape else rate / (1 - rate)
         super().__init__(quantity, start, end)
+
+    def share(self, now: int) -> Fraction:
+        return Fraction(int(now >= self.end))
 
     def plan(self, now: int, done: int) -> None:
         super().plan(now, done)

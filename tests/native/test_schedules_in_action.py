@@ -170,10 +170,9 @@ class Action:
             assert exact - self.case.lot < target <= exact
         else:
             # Half a lot, and what shares in units of 2**-62 lose when little is left to plan along.
-            rest = max(1 - self.twin.share(self.twin.plan_time), Fraction(1, 2**62))
-            lost = min(1 / (rest * 2**60), Fraction(1))
-            slack = Fraction(self.case.lot, 2) + 2 + self.case.quantity * (Fraction(1, 10**11) + lost)
-            assert abs(target - exact) <= slack, (target, float(exact))
+            lost = min(2.0**-60 / max(1 - float(self.twin.planned_share), 2.0**-62), 1.0)
+            slack = self.case.lot / 2 + 2 + self.case.quantity * (1e-11 + lost)
+            assert abs(float(exact - target)) <= slack, (target, float(exact))
         assert (target - self.twin.done) % self.case.lot == 0 or target == self.case.quantity
         assert self.one.target_nanos(now + 1) >= target
 
