@@ -104,7 +104,7 @@ def _on_cluster(jobs: Sequence[Job], address: str) -> Iterator[tuple[Job, list[D
         raise InvalidInput(
             "FIELD_INVALID", "a cluster needs Dask: pip install 'tapeline[cluster]'", field="cluster"
         ) from None
-    with distributed.Client(address, set_as_default=False) as client:
+    with distributed.Client(address) as client:
         # The inputs travel as they are; the bars or trades are read where the job runs.
         running = {client.submit(run_job, job, pure=False): job for job in jobs}
         for future in distributed.as_completed(list(running)):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
@@ -168,6 +169,6 @@ def _resampled_days(days: Int64s, seed: int) -> Doubles | None:
     return generator.multinomial(count, np.full(count, 1 / count), RESAMPLES).astype(np.float64)
 
 
-def find(rows: Sequence[dict[str, object]], **wanted: object) -> dict[str, object]:
+def find(rows: Sequence[dict[str, Any]], **wanted: object) -> dict[str, Any]:
     """Return the first row with these labels."""
     return next(row for row in rows if all(row[name] == value for name, value in wanted.items()))

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -46,7 +47,7 @@ def test_sizes_come_in_one_text_or_in_several() -> None:
         ({"sizes": (0.0,), "algorithms": ("pov",)}, "algo"),
     ],
 )
-def test_what_is_out_of_range_is_named(change: dict[str, object], field: str) -> None:
+def test_what_is_out_of_range_is_named(change: dict[str, Any], field: str) -> None:
     check_options(GOOD)
     with pytest.raises(InvalidInput) as caught:
         check_options(replace(GOOD, **change))
