@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import math
 import tomllib
 from pathlib import Path
@@ -16,7 +15,7 @@ from servers.intelligence.ports import LabelledText
 from servers.model.errors import InvalidInput
 
 LEXICON_FILE = Path(__file__).resolve().parents[1] / "lexicon.toml"
-CALIBRATION_FILE = Path(__file__).resolve().parents[3] / "triton_models" / "head" / "calibration.json"
+CALIBRATION_FILE = Path(__file__).resolve().parents[3] / "triton_models" / "head" / "calibration.toml"
 """Comes with the head of the model that is in the tree."""
 _LABELS = {label.name.lower(): label for label in Label}
 
@@ -40,24 +39,24 @@ def load_lexicon(path: Path = LEXICON_FILE) -> Lexicon:
 
 
 def load_calibrations(path: Path | None) -> Calibrations:
-    """Return the calibrations of a JSON file; without a path, those of the tree's model, if it has any.
+    """Return the calibrations of a TOML file; without a path, those of the tree's model, if it has any.
 
-    `sources` maps a name to `temperature`, `bias` (three numbers) and `confidence_ceiling`; `uncalibrated` is
-    one such entry for all other sources; `versions` may map a version to `sources` of its own. Raises
-    InvalidInput FILE_MALFORMED.
+    `[versions."1".sources.NAME]` holds `temperature`, `bias` (three numbers) and, if need be,
+    `confidence_ceiling`; `[sources.NAME]` the same for every version that has no such table of its own, and
+    `[uncalibrated]` that of all other sources. Raises InvalidInput FILE_MALFORMED.
     """
     if path is None and not CALIBRATION_FILE.exists():
         return Calibrations()
     file = path or CALIBRATION_FILE
+    content = _toml(file)
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
         versions = content.get("versions", {})
         return Calibrations(
             _sources(content),
             {version: _sources(entry) for version, entry in versions.items()},
             _calibration(content["uncalibrated"]) if "uncalibrated" in content else UNCALIBRATED,
         )
-    except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise _malformed(file, str(error)) from error
 
 

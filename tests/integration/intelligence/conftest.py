@@ -125,8 +125,8 @@ class Mind:
 async def mind(tmp_path: Path) -> AsyncIterator[Mind]:
     triton = TritonServer()
     await triton.start()
-    calibration = tmp_path / "calibration.json"
-    calibration.write_text('{"sources": {"news": {"temperature": 1.0, "bias": [0, 0, 0]}}}')
+    calibration = tmp_path / "calibration.toml"
+    calibration.write_text("[sources.news]\ntemperature = 1.0\nbias = [0, 0, 0]\n")
     settings = IntelligenceSettings(
         port=0,
         data_dir=tmp_path,

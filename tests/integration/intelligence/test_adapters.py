@@ -207,16 +207,16 @@ async def test_outputs_that_break_the_contract_are_refused(
 @pytest.mark.parametrize(
     "content",
     [
-        "not json",
-        '{"sources": {"x": {"temperature": 0, "bias": [0, 0, 0]}}}',
-        '{"sources": {"x": {"temperature": 1, "bias": [0, 0]}}}',
-        '{"sources": {"x": {"bias": [0, 0, 0]}}}',
-        '{"sources": {"x": {"temperature": 1, "bias": [0, 0, 0], "confidence_ceiling": 2}}}',
-        '{"sources": []}',
+        "not toml",
+        "[sources.x]\ntemperature = 0\nbias = [0, 0, 0]",
+        "[sources.x]\ntemperature = 1\nbias = [0, 0]",
+        "[sources.x]\nbias = [0, 0, 0]",
+        "[sources.x]\ntemperature = 1\nbias = [0, 0, 0]\nconfidence_ceiling = 2",
+        "sources = []",
     ],
 )
 def test_a_calibration_that_cannot_be_is_refused(tmp_path: Path, content: str) -> None:
-    path = tmp_path / "c.json"
+    path = tmp_path / "c.toml"
     path.write_text(content)
     with pytest.raises(InvalidInput) as refused:
         load_calibrations(path)
@@ -224,11 +224,10 @@ def test_a_calibration_that_cannot_be_is_refused(tmp_path: Path, content: str) -
 
 
 def test_a_calibration_file_names_sources_versions_and_the_rest(tmp_path: Path) -> None:
-    path = tmp_path / "c.json"
-    entry = '{"temperature": 2.0, "bias": [0, 0, 0], "confidence_ceiling": 0.9}'
+    path = tmp_path / "c.toml"
+    entry = "temperature = 2.0\nbias = [0, 0, 0]\nconfidence_ceiling ="
     path.write_text(
-        f'{{"sources": {{"x": {entry}}}, "versions": {{"2": {{"sources": {{"y": {entry}}}}}}},'
-        f' "uncalibrated": {{"temperature": 3.0, "bias": [0, 0, 0], "confidence_ceiling": 0.5}}}}'
+        f'[sources.x]\n{entry} 0.9\n[versions."2".sources.y]\n{entry} 0.9\n[uncalibrated]\n{entry} 0.5\n'
     )
     calibrations = load_calibrations(path)
     certain = Scores(0.0, 0.0, 1.0)
