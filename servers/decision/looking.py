@@ -139,7 +139,9 @@ class Looker:
         if any(one.execution_id in self._book.cancelling for one in running):
             return "PARENT_STOPPING"
         if not running and exposure.is_working:
-            return "FOREIGN_ORDERS"
+            ended = self._book.last_end_nanos.get(symbol)
+            is_fresh = ended is not None and self.now_nanos - ended < self.timing.review * NANO
+            return "SETTLING" if is_fresh else "FOREIGN_ORDERS"
         if signal is None and (not self.has_heard_signals or self._is_signal_awaited(symbol)):
             return "SIGNALS_AWAITED"
         return view.reason

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from servers.decision.domain.decision import Decision
-from servers.decision.ports import ExecutionFact, Exposure, Started, SymbolFacts
+from servers.decision.ports import TRANSIENT, ExecutionFact, Exposure, Started, SymbolFacts
 from servers.model.errors import NotFound, TapelineError, Unavailable
 from servers.model.nanos import NANO, Money
 from servers.model.order import Rejection
@@ -67,10 +67,12 @@ class PracticeAccount:
         }
 
     async def start(self, decision: Decision) -> Started:
+        known = self.requests.get(decision.decision_id)
         failure = self.failures.pop(0) if self.failures else None
+        if failure is not None and known is not None and failure.status not in TRANSIENT:
+            failure = None  # what was taken is not refused
         if failure is not None and failure.status != "DEADLINE_EXCEEDED":
             raise failure
-        known = self.requests.get(decision.decision_id)
         if known is None:
             known = self.requests[decision.decision_id] = f"E{len(self.requests) + 1}"
             if self.rejection is None:

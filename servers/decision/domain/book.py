@@ -23,6 +23,7 @@ class DecisionBook:
         open: those that are not final, by id.
         by_execution: decision id by the parent order that it started.
         last_orders: the last decision that orders, by symbol.
+        last_end_nanos: market time at which the last parent order was over, by symbol.
         last_declined: the last decision that does nothing, by symbol.
         cancelling: parent order -> the decision that wants it cancelled first.
         currency_code: of the account, once a fee has named it.
@@ -33,6 +34,7 @@ class DecisionBook:
     open: dict[str, Decision] = field(default_factory=dict)
     by_execution: dict[str, str] = field(default_factory=dict)
     last_orders: dict[str, Decision] = field(default_factory=dict)
+    last_end_nanos: dict[str, int] = field(default_factory=dict)
     last_declined: dict[str, Decision] = field(default_factory=dict)
     cancelling: dict[str, str] = field(default_factory=dict)
     unmeasured: dict[str, Decision] = field(default_factory=dict)
@@ -55,6 +57,8 @@ class DecisionBook:
             self._apply_paper(event.kind, event.paper)
         if event.decision is not None:
             self._apply_decision(event.kind, event.decision)
+            if event.kind is EventKind.DONE:
+                self.last_end_nanos[event.decision.symbol] = self.now_nanos
 
     def _apply_decision(self, kind: EventKind, decision: Decision) -> None:
         key = decision.decision_id

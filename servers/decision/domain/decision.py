@@ -218,6 +218,7 @@ _NOTHING = {
     "PARENT_STOPPING": "the running parent order is being cancelled",
     "REJECTED_BEFORE": "a person refused the same a moment ago",
     "REFUSED_BEFORE": "risk or execution refused the same a moment ago",
+    "SETTLING": "the last parent order is over, and risk has yet to hear of it",
     "FOREIGN_ORDERS": "somebody else's orders work in this symbol",
     "SIGNALS_AWAITED": "signals has not spoken since the start",
     "QUOTE_STALE": "there is no quote, or only an old one",

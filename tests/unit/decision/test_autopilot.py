@@ -141,6 +141,16 @@ async def test_somebody_elses_orders_are_left_alone(desk: Desk) -> None:
     assert desk.states() == ["STARTED"]
 
 
+async def test_what_risk_has_not_heard_of_yet_is_not_taken_for_somebody_elses(desk: Desk) -> None:
+    await desk.engine.on_signal(signal(12.0))
+    order = desk.orders[0]
+    desk.account.foreign["ACME"] = 10 * NANO
+    await desk.fill(order)
+    assert desk.last.reason_code == "SETTLING"
+    await desk.later(1.1)
+    assert desk.last.reason_code == "FOREIGN_ORDERS"
+
+
 async def test_the_market_has_to_be_open_fresh_and_known(desk: Desk) -> None:
     desk.quote(at=NOW, phase=MarketPhase.HALTED)
     await desk.engine.on_signal(signal())
