@@ -30,10 +30,11 @@ BIN_NANOS = 900 * 1_000_000_000
 REFIT_SESSIONS = 5
 ROLLING_SESSIONS = 20
 MAPE_TARGET_PERCENT = -29.0
-METHODS = ("rolling_mean", "cmem", "kalman", "kalman_robust", "kalman_mean", "share_model")
+METHODS = ("rolling_mean", "cmem", "cmem_median", "kalman", "kalman_robust", "kalman_mean", "share_model")
 NOTES = {
     "rolling_mean": f"mean of the bin over {ROLLING_SESSIONS} sessions",
     "cmem": "conditional mean (Brownlees, Cipollini and Gallo 2011)",
+    "cmem_median": "the same forecast times the median of past volume over forecast",
     "kalman": "median of a bin, as published (Chen, Feng and Palomar 2016); its sum over the rest of the day",
     "kalman_robust": f"the same, outliers beyond {ROBUST_SD:g} deviations taken out",
     "kalman_mean": "the same filter's conditional mean, empty bins counted in",
@@ -87,11 +88,11 @@ class RollingMean:
 class Cmem:
     """The multiplicative error model."""
 
-    def __init__(self, day: CmemDay) -> None:
-        self._day = day
+    def __init__(self, day: CmemDay, is_mean: bool) -> None:
+        self._day, self._is_mean = day, is_mean
 
     def remaining(self) -> Doubles:
-        return self._day.remaining_volumes()
+        return self._day.remaining_volumes(self._is_mean)
 
     def update(self, place: int, volume: float, price: float) -> None:
         self._day.update(volume)
@@ -175,7 +176,8 @@ class Fits:
         """Return the forecasts of the session after `past`."""
         return {
             "rolling_mean": RollingMean(past),
-            "cmem": Cmem(self.cmem.forecast(past)),
+            "cmem": Cmem(self.cmem.forecast(past), is_mean=True),
+            "cmem_median": Cmem(self.cmem.forecast(past), is_mean=False),
             "kalman": Kalman(self.plain.forecast(past), is_mean=False),
             "kalman_robust": Kalman(self.robust.forecast(past), is_mean=False),
             "kalman_mean": Kalman(self.plain.forecast(past), is_mean=True),
@@ -246,10 +248,10 @@ def rows_of(name: str, table: Doubles, note: str) -> list[Row]:
         for place, method in enumerate(METHODS)
     ]
     for column, figure in enumerate(figures):
-        for over in ("rolling_mean", "cmem"):
+        for over in ("rolling_mean", "cmem", "cmem_median"):
             for method in METHODS[METHODS.index(over) + 1 :]:
                 ratio = table[METHODS.index(method), column] / table[METHODS.index(over), column]
-                is_published = method == "kalman_robust" and figure == "bin_mape"
+                is_published = (method, figure) == ("kalman_robust", "bin_mape") and over != "cmem_median"
                 rows.append(
                     Row(
                         f"{name}_{method}_{figure}_over_{over}",

@@ -23,6 +23,7 @@ class CmemFit:
         parameters: constant, persistence and surprise of the daily component, persistence and surprise of the
             intraday one.
         seasonal: factor of each bin, mean 1.
+        median_ratio: median of volume over forecast in the past, where something traded.
         deviance: mean of log m + x / m at the end, volumes in units of their mean.
         has_converged: whether the last round changed the deviance by less than TOLERANCE of itself, with a
             simplex that had shrunk to a point.
@@ -30,6 +31,7 @@ class CmemFit:
 
     parameters: Doubles
     seasonal: Doubles
+    median_ratio: float
     deviance: float
     has_converged: bool
 
@@ -54,11 +56,12 @@ class CmemDay:
         self._intraday = float(1 - persistence - surprise + persistence * self._intraday + surprise * shock)
         self._next += 1
 
-    def remaining_volumes(self) -> Doubles:
-        """Return the mean forecast of every bin not yet taken."""
+    def remaining_volumes(self, is_mean: bool = True) -> Doubles:
+        """Return the forecast of every bin not yet taken; means, or medians given that they trade."""
         rest = self._fit.seasonal[self._next :]
         decay = float(self._fit.parameters[3:].sum()) ** np.arange(len(rest))
-        return np.asarray(self._daily * rest * (1 + decay * (self._intraday - 1)))
+        means = self._daily * rest * (1 + decay * (self._intraday - 1))
+        return np.asarray(means if is_mean else self._fit.median_ratio * means)
 
 
 def fit_cmem(past: Doubles, start: CmemFit | None = None) -> CmemFit:
@@ -90,8 +93,10 @@ def fit_cmem(past: Doubles, start: CmemFit | None = None) -> CmemFit:
         means = daily[:-1, None] * intraday[:-1].reshape(days, bins)
         seasonal = _scaled((volumes.reshape(days, bins) / means).mean(axis=0))
     parameters = _parameters(point)
+    cmem_filter(volumes, bins, parameters, seasonal, daily, intraday)
+    ratios = volumes.reshape(days, bins) / (daily[:-1, None] * intraday[:-1].reshape(days, bins) * seasonal)
     parameters[0] *= unit
-    return CmemFit(parameters, seasonal, value, has_converged)
+    return CmemFit(parameters, seasonal, float(np.median(ratios[ratios > 0])), value, has_converged)
 
 
 def _scaled(seasonal: Doubles) -> Doubles:
