@@ -72,6 +72,31 @@ def test_other_texts_are_no_durations(text: str) -> None:
         duration_nanos(text)
 
 
+def test_what_an_algorithm_takes_reaches_the_request_and_what_was_not_said_stays_unsaid() -> None:
+    order = ParentOrder(
+        "BUY",
+        "1000",
+        "A",
+        "pov",
+        target_participation=0.05,
+        display="100",
+        max_impact=0.01,
+        max_deviation=0.02,
+    )
+    asked = order.to_parameters("2024-03-08", NEW_YORK)
+    assert asked.algorithm == execution_pb2.ALGORITHM_POV
+    assert (asked.target_participation_rate, asked.display_quantity_nanos) == (0.05, 100 * NANO)
+    assert (asked.max_market_impact, asked.max_vwap_deviation) == (0.01, 0.02)
+    assert not asked.HasField("risk_aversion")
+    assert not asked.HasField("tracking_tolerance")
+    averse = ParentOrder("BUY", "1", "A", "shortfall", risk_aversion=0.0).to_parameters(
+        "2024-03-08", NEW_YORK
+    )
+    assert averse.HasField("risk_aversion")
+    exact = ParentOrder("BUY", "1", "A", "adaptive_vwap", tolerance=0.1).to_parameters("2024-03-08", NEW_YORK)
+    assert exact.tracking_tolerance == 0.1
+
+
 def test_an_algorithm_has_one_name_and_may_have_an_alias() -> None:
     assert algorithm_to_text(algorithm_from_text("vwap")) == "static_vwap"
     assert algorithm_to_text(algorithm_from_text("static-vwap")) == "static_vwap"
