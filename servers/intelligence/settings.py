@@ -35,7 +35,7 @@ class IntelligenceSettings(ServerSettings):
         2.0, gt=0, description="longest a text waits for a model before it is shed, seconds"
     )
     model_timeout_seconds: float = Field(
-        1.5, gt=0, description="longest one call of the model takes, seconds"
+        4.0, gt=0, description="longest one call of the model takes, seconds"
     )
     candidate_timeout_seconds: float = Field(
         1.5, gt=0, description="the same of a candidate, and never more than 4 times the stable version's p95"

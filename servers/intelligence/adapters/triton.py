@@ -31,6 +31,7 @@ TEXT, SCORES, MODEL_VERSION = "TEXT", "SCORES", "MODEL_VERSION"
 PROBE_SECONDS = 0.25
 PROBE_TIMEOUT_SECONDS = 1.0
 TIMEOUTS_TO_OPEN = 3
+PATIENCE_SECONDS = 1.0
 _OPTIONS = (
     ("grpc.initial_reconnect_backoff_ms", 50),
     ("grpc.max_reconnect_backoff_ms", 500),
@@ -51,9 +52,18 @@ class TritonModels:
         name: the model's name.
         tracer: gives each batch a span under the first of its texts' traces.
         log: hears of versions that go away and come back.
+        patience_seconds: a call that was given less time tells nothing of the model when it is not answered.
     """
 
-    def __init__(self, address: str, name: str, tracer: Tracer, log: FilteringBoundLogger) -> None:
+    def __init__(
+        self,
+        address: str,
+        name: str,
+        tracer: Tracer,
+        log: FilteringBoundLogger,
+        patience_seconds: float = PATIENCE_SECONDS,
+    ) -> None:
+        self.patience_seconds = patience_seconds
         self.address = address
         self.name = name
         self.tracer = tracer
@@ -132,7 +142,7 @@ class TritonModel:
             try:
                 answers = await self._infer(texts, timeout_seconds, span.traceparent)
             except ModelError as error:
-                self._note(error)
+                self._note(error, timeout_seconds)
                 raise
             self._timeouts = 0
             return answers
@@ -174,9 +184,9 @@ class TritonModel:
         except WrongShape as error:
             raise ModelFailed(str(error)) from None
 
-    def _note(self, error: ModelError) -> None:
+    def _note(self, error: ModelError, timeout_seconds: float) -> None:
         if isinstance(error, ModelTimeout):
-            self._timeouts += 1
+            self._timeouts += timeout_seconds >= self._models.patience_seconds
             if self._timeouts >= TIMEOUTS_TO_OPEN:
                 self._leave_alone(f"{self._timeouts} calls in a row were not answered in time")
         elif isinstance(error, ModelUnreachable):

@@ -116,7 +116,8 @@ async def spans() -> list[Any]:
 
 @pytest.fixture
 async def models(triton: TritonServer, spans: list[Any]) -> AsyncIterator[TritonModels]:
-    made = TritonModels(triton.address, "market_llm", Tracer(spans.append), make_log("test", "json", "error"))
+    log = make_log("test", "json", "error")
+    made = TritonModels(triton.address, "market_llm", Tracer(spans.append), log, patience_seconds=0.05)
     yield made
     await made.close()
 
@@ -149,7 +150,11 @@ async def test_a_version_that_is_late_again_and_again_is_left_alone_until_it_is_
     for _ in range(3):
         assert model.unavailable_reason == ""
         with pytest.raises(ModelTimeout):
-            await model.classify(["x"], 0.02, [])
+            await model.classify(["x"], 0.02, [])  # too little to tell anything of the model
+    for _ in range(3):
+        assert model.unavailable_reason == ""
+        with pytest.raises(ModelTimeout):
+            await model.classify(["x"], 0.06, [])
     assert "in time" in model.unavailable_reason
     triton.versions["1"].read = reads_well
     await eventually(lambda: model.unavailable_reason == "")
