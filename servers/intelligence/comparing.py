@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import random
+import secrets
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Any
 
 from servers.intelligence.domain.rollout import Rollout
@@ -57,6 +59,8 @@ class Comparer:
         self._random = random.Random(seed)
         self._in_flight: Counter[str] = Counter()
         self._present: _Comparison | None = None
+        # A trial remembers which texts it has compared: by no hash that a guess could be tested against.
+        self._secret = secrets.token_bytes(32)
 
     def sending(self, rollout: Rollout, trial: Trial | None, version: str, batch: Sequence[Ask]) -> None:
         """Take a batch that is about to be sent, and compare it when it is its turn."""
@@ -96,7 +100,7 @@ class Comparer:
         candidate, stable = (given, beside) if is_candidate else (beside, given)
         pairs = [
             Pair(
-                ask.digest,
+                blake2b(ask.digest, key=self._secret, digest_size=16).digest(),
                 ask.item.entity,
                 self._calibrate(rollout.candidate_version, ask.item.source, one).scores,
                 self._calibrate(rollout.stable_version, ask.item.source, another).scores,

@@ -9,7 +9,7 @@ from typing import Any
 
 from servers.intelligence.adapters.files import load_calibrations, load_labelled, load_lexicon
 from servers.intelligence.adapters.journal import JournalRollout
-from servers.intelligence.adapters.triton import TritonModels
+from servers.intelligence.adapters.triton import PATIENCE_SECONDS, TritonModels
 from servers.intelligence.answers import KeptAnswers
 from servers.intelligence.conductor import Conductor
 from servers.intelligence.engine import IntelligenceEngine, Limits
@@ -29,7 +29,10 @@ class IntelligenceServer:
         self._journal = journal
         self._tasks: set[asyncio.Task[None]] = set()
         telemetry = context.telemetry
-        self._triton = TritonModels(settings.triton, settings.model, telemetry.tracer, telemetry.log)
+        patience_seconds = min(PATIENCE_SECONDS, settings.model_timeout_seconds)
+        self._triton = TritonModels(
+            settings.triton, settings.model, telemetry.tracer, telemetry.log, patience_seconds
+        )
         self._cpu_triton = (
             None
             if settings.cpu_triton is None

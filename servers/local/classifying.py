@@ -99,7 +99,8 @@ def read_texts(path: Path) -> list[str]:
         with openers.get(path.suffix, open)(path, "rt", encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, strict=True)
             if TEXT not in (reader.fieldnames or ()):
-                raise _wrong(path, "there is no such column in the heading", column=TEXT)
+                there = ", ".join(reader.fieldnames or ()) or "nothing"
+                raise _wrong(path, f"there is no such column; the heading has {there}", column=TEXT)
             for row, record in enumerate(reader, start=1):
                 if None in record or None in record.values():
                     raise _wrong(path, f"it has not {len(reader.fieldnames or ())} fields", row=row)

@@ -30,6 +30,7 @@ from servers.runtime.tracing import CLIENT, Tracer
 TEXT, SCORES, MODEL_VERSION = "TEXT", "SCORES", "MODEL_VERSION"
 PROBE_SECONDS = 0.25
 PROBE_TIMEOUT_SECONDS = 1.0
+PROBE_TEXT, PROBE_ANSWER_SECONDS = "Shares were unchanged.", 4.0
 TIMEOUTS_TO_OPEN = 3
 PATIENCE_SECONDS = 1.0
 _OPTIONS = (
@@ -207,7 +208,7 @@ class TritonModel:
             if not await self.is_ready():
                 continue
             with contextlib.suppress(ModelError):
-                await self._infer(["Shares were unchanged."], PROBE_TIMEOUT_SECONDS, "")
+                await self._infer([PROBE_TEXT], PROBE_ANSWER_SECONDS, "")
                 break
         self._timeouts = 0
         self._reason = ""

@@ -130,8 +130,8 @@ async def test_an_llm_that_never_answers_is_an_error_and_nothing_is_written(
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"", "column text: there is no such column"),
-        (b"id,words\n1,x\n", "column text: there is no such column"),
+        (b"", "column text: there is no such column; the heading has"),
+        (b"id,words\n1,x\n", "column text: there is no such column; the heading has"),
         (b"text\n", "there are no rows"),
         (b"id,text\n1,up\n2,  \n", "row 2, column text: the text is empty"),
         (b"id,text\n1,up\n2\n", "row 2: it has not 2 fields"),
