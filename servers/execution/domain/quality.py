@@ -24,6 +24,9 @@ Doubles = npt.NDArray[np.float64]
 MARKOUT_SECONDS = (1, 10, 60, 300)
 BIN_SECONDS = 300
 MOST_CONTROLS = 60
+LEAST_CONTROLS = 5
+"""Fewer say nothing: the score is then unknown."""
+
 _BIN_NANOS = BIN_SECONDS * NANOS_PER_SECOND
 _BPS = 1e4
 
@@ -75,8 +78,8 @@ class Quality:
 
     @property
     def score(self) -> float | None:
-        """0 to 100; None without control orders."""
-        if self.tracking is None or self.shortfall is None:
+        """0 to 100; None with fewer than LEAST_CONTROLS control orders."""
+        if self.tracking is None or self.shortfall is None or self.control_count < LEAST_CONTROLS:
             return None
         return 100 * (
             0.5 * self.tracking + 0.2 * self.shortfall + 0.2 * self.completion + 0.1 * self.conformance
@@ -170,7 +173,7 @@ def quality(
         if not math.isnan(shortfall_sigmas):
             shortfall = _share([control.shortfall_sigmas > shortfall_sigmas for control in controls])
         note = (
-            f"{len(controls)} control orders of earlier sessions: static schedule, {BIN_SECONDS // 60}-minute"
+            f"control orders of {len(controls)} earlier sessions: static schedule, {BIN_SECONDS // 60}-minute"
             " bins, filled at each bin's VWAP without cost; a static schedule scores about 65"
         )
     return Quality(tracking, shortfall, completion, conformance, len(controls), note)

@@ -231,7 +231,7 @@ class ScheduleKeeper:
 
     @property
     def _stale_nanos(self) -> int:
-        # A name may well be quiet for a bin or two; a feed that stands still for longer is taken to be broken.
+        # A name may well be quiet for a bin or two; a feed that stands still for longer is broken.
         silences = _STALE_SILENCES * self._parent.parameters.max_feed_silence_nanos
         return max(silences, _STALE_BINS * self._parent.plan.curve_bin_nanos)
 

@@ -178,6 +178,14 @@ class WorkingParent:
         self._rejected_in_a_row = 0
         self._must_replan = "RESUMED"
 
+    def out_of_band(self) -> dict[str, bool]:
+        """Return for each reason to look at the parent whether it holds now."""
+        return {
+            "VWAP_DEVIATION": self._deviation_control.mode is not Deviation.NORMAL,
+            "MARKET_IMPACT": self._impact_control.rate is not Rate.FULL,
+            "FALLBACK": self.keeper.in_force is not self.parent.parameters.algorithm,
+        }
+
     def residual(self) -> tuple[str, str]:
         """Return why something is left, and a sentence with the numbers; empty texts when nothing is."""
         parent = self.parent

@@ -9,6 +9,7 @@ import pytest
 from servers.execution.adapters.memory import OPEN_NANOS, Step
 from servers.execution.domain.events import EventKind, ExecutionState
 from servers.execution.domain.parameters import Algorithm, Parameters
+from servers.execution.metrics import OUT_OF_BAND, ExecutionCollector
 from servers.execution.ports import VolumeCurve
 from servers.model.errors import InvalidInput
 from servers.model.nanos import NANO
@@ -120,9 +121,16 @@ async def test_adaptive_vwap_goes_static_when_its_average_leaves_the_vwap(make_w
 
     world = await make_world(jumps, curve=FLAT)
     execution_id = await world.start(parent(Algorithm.ADAPTIVE_VWAP, 20_000, max_vwap_deviation=0.002))
-    await world.run(60 + 800)
+    await world.run(60 + 470)
     changes = [event for event in await events_of(world, execution_id) if event.kind is EventKind.FALLBACK]
     assert (changes[0].schedule, changes[0].reason) == (Algorithm.STATIC_VWAP, "VWAP_DEVIATION")
+    samples = {
+        sample.labels["reason"]: sample.value
+        for family in ExecutionCollector(world.book).collect()
+        for sample in family.samples
+        if sample.name == OUT_OF_BAND
+    }
+    assert samples == {"VWAP_DEVIATION": 1.0, "MARKET_IMPACT": 0.0, "FALLBACK": 1.0}
 
 
 @pytest.mark.parametrize("algorithm", list(Algorithm))

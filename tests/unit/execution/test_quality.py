@@ -88,7 +88,10 @@ def test_sessions_that_say_nothing_make_no_control_order() -> None:
 
 
 def test_the_score_weighs_its_components_and_is_unknown_without_control_orders() -> None:
-    controls = control_orders(
+    few = control_orders([day([10.0, 11.0, 12.0], [1, 2, 1])] * 3, Side.BUY, 0, 3 * BIN)
+    assert quality(few, 0.0, -9.0, 1.0, 1.0).tracking is not None
+    assert quality(few, 0.0, -9.0, 1.0, 1.0).score is None
+    controls = 2 * control_orders(
         [day([10.0, 11.0, 12.0], [1, 2, 1]), day([10.0, 11.0, 12.0], [3, 1, 1])] * 2, Side.BUY, 0, 3 * BIN
     )
     best = quality(controls, 0.0, -9.0, 1.0, 1.0)
@@ -124,7 +127,7 @@ async def test_a_report_has_the_day_the_participation_prices_markouts_and_a_scor
 
     curve = VolumeCurve([1 / 78] * 78, 300 * NANO, 60, 23_400_000.0)
     world = await make_world(curve=curve)
-    world.market.days = [day(rising(number), [1e5 + 1e3 * number] * 78) for number in range(5)]
+    world.market.days = [day(rising(number), [1e5 + 1e3 * number] * 78) for number in range(8)]
     asked = Parameters(
         "demo", "ACME", Side.BUY, 10_000 * NANO, Algorithm.ADAPTIVE_VWAP, horizon_nanos=900 * NANO,
         start_time_nanos=OPEN_NANOS + 60 * NANO,
@@ -138,7 +141,7 @@ async def test_a_report_has_the_day_the_participation_prices_markouts_and_a_scor
     assert report.benchmark("pwp_5").price == pytest.approx(30.0, abs=0.01)
     assert [markout.horizon_nanos for markout in report.markouts] == [n * NANO for n in (1, 10, 60, 300)]
     assert report.markouts[0].fill_count > 0
-    assert report.quality.control_count == 4
+    assert report.quality.control_count == 7
     assert report.quality.completion == 1.0
     assert 0.9 < report.quality.conformance <= 1.0
     assert report.quality.score is not None
