@@ -13,6 +13,7 @@ from tapeline.decision.v1 import decision_service_pb2 as pb
 from tapeline.execution.v1 import execution_service_pb2
 from tapeline.risk.v1 import risk_service_pb2
 
+from servers.model.nanos import NANO
 from servers.runtime.status import reason_of
 from tests.integration.decision.trading_mesh import ACCOUNT, TradingMesh
 
@@ -45,7 +46,7 @@ async def in_state(mesh: Any, decision_id: str, state: Any) -> Any:
 
 async def test_a_person_approves_and_a_restart_sends_nothing_twice(mesh: Any) -> None:
     await mesh.until_open()
-    await mesh.signal()
+    await mesh.signal(half_life_nanos=7_200 * NANO, horizon_nanos=7_200 * NANO)  # time for two restarts
     decision = await waiting(mesh)
     assert decision.execution_id == ""
     await mesh.stop("decision")

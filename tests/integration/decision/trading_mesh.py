@@ -111,7 +111,12 @@ class TradingMesh:
         more: dict[str, Any] = {
             "exchange": {"seed": 1, "speed": 200, "symbols": "ACME,BOLT", "date": "2026-11-23"},
             "risk": {"limits_file": self.folder / "limits.toml", "settle_seconds": 0.05},
-            "decision": {"mode": "autopilot", "retry_seconds": 0.1, **self.decision_settings},
+            "decision": {
+                "mode": "autopilot",
+                "retry_seconds": 0.1,
+                "longest_horizon_seconds": 240,
+                **self.decision_settings,
+            },
         }.get(name, {})
         settings = settings_type(
             port=int(self.places[name].rpartition(":")[2]), metrics_port=0, data_dir=self.folder / name,
