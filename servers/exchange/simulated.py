@@ -13,7 +13,7 @@ from servers.exchange.ports import Level, QuoteColumns
 from servers.exchange.tape import Tape
 from servers.model.instrument import Instrument
 from servers.model.market import MarketPhase
-from servers.model.nanos import NANO
+from servers.model.nanos import INT64_MAX, NANO
 from servers.model.order import Liquidity, OrderTerms, OrderType, Rejection, Side, TimeInForce
 from servers.model.social_events import SocialEvent, log_drift, planted_events
 
@@ -193,9 +193,8 @@ class SimulatedMarket:
         self._drift = log_drift(self._events, time_nanos)
 
     def _follow_events(self, until_nanos: int) -> None:
-        """Advance step by step, and move the value by what events brought at each step's end."""
-        first = self._events[0].event_time_nanos
-        step = max(self._book.now_nanos, first) // DRIFT_STEP_NANOS * DRIFT_STEP_NANOS + DRIFT_STEP_NANOS
+        """Move the value by what events brought, step by step as long as they bring something."""
+        step = self._next_drift_step(self._book.now_nanos)
         while step <= until_nanos:
             self._flow.advance(step)
             drift = log_drift(self._events, step)
@@ -203,7 +202,18 @@ class SimulatedMarket:
                 value = self._flow.fundamental * math.exp(drift - self._drift)
                 self._flow.restore(value, self._flow.participants_pressure)
                 self._drift = drift
-            step += DRIFT_STEP_NANOS
+            step = self._next_drift_step(step)
+
+    def _next_drift_step(self, time_nanos: int) -> int:
+        """Return the next time on the grid, after `time_nanos`, at which the drift may be another one."""
+        begins = [
+            max(event.event_time_nanos, time_nanos)
+            for event in self._events
+            if time_nanos < event.end_time_nanos + DRIFT_STEP_NANOS
+        ]
+        if not begins:
+            return INT64_MAX
+        return min(begins) // DRIFT_STEP_NANOS * DRIFT_STEP_NANOS + DRIFT_STEP_NANOS
 
     # -- what happened
     def take_happenings(self) -> list[Happening]:

@@ -22,6 +22,8 @@ QUIET_BEGINNING_SECONDS = 300
 QUIET_END_SECONDS = 1_200
 LEAST_GAP_SECONDS = 900
 """Two events of one symbol lie at least so far apart."""
+HALF_LIVES = 12
+"""After so many half-lives all of an event's effect has come (all but 1/4,096 has by then)."""
 LEAST_STRENGTH, GREATEST_STRENGTH = 0.5, 2.0
 NEWS_SHARE = 0.5
 NEWS_HALF_LIFE_SECONDS, SOCIAL_HALF_LIFE_SECONDS = 600.0, 1_800.0
@@ -54,11 +56,18 @@ class SocialEvent:
     half_life_nanos: int
     effect_bps: float = 0.0
 
+    @property
+    def end_time_nanos(self) -> int:
+        """When all of the effect has come, UTC epoch nanoseconds."""
+        return self.event_time_nanos + HALF_LIVES * self.half_life_nanos
+
     def drift_bps(self, time_nanos: int) -> float:
         """Return the signed move that has come up to `time_nanos`: nothing before the event."""
         age = time_nanos - self.event_time_nanos
         if age <= 0:
             return 0.0
+        if time_nanos >= self.end_time_nanos:
+            return self.direction * self.effect_bps
         return self.direction * self.effect_bps * -math.expm1(-math.log(2.0) * age / self.half_life_nanos)
 
 

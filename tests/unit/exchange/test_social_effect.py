@@ -133,7 +133,7 @@ def test_the_average_drift_after_events_is_what_was_planted_and_nothing_comes_be
     effect_bps: float,
 ) -> None:
     before, after, planted = [], [], []
-    for seed in range(60):
+    for seed in range(40):
         events = events_of(seed, effect_bps)
         made = opened(seed, effect_bps)
         for event, following in itertools.zip_longest(events, events[1:]):
@@ -152,7 +152,7 @@ def test_the_average_drift_after_events_is_what_was_planted_and_nothing_comes_be
             planted.append(
                 event.direction * sum(each.drift_bps(ends) - each.drift_bps(begins) for each in events)
             )
-    assert len(after) > 150
+    assert len(after) > 100
     surprise = [found - stated for found, stated in zip(after, planted, strict=True)]
     assert abs(statistics.mean(surprise)) < 2 * _error(surprise)
     if effect_bps:
