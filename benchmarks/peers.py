@@ -10,13 +10,17 @@ import os
 import subprocess
 import sys
 import venv
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 FOLDER = Path(__file__).resolve().parent.parent / ".venv-peers"
 REQUIREMENTS = ("numpy==2.4.6", "TA-Lib==0.8.2", "pandas==3.1.1", "polars==2.1.0")
+BACKTEST_FOLDER = FOLDER.with_name(".venv-peers-backtest")
+"""Of its own: the backtesting peers hold numpy and pandas at other versions."""
+
+BACKTEST_REQUIREMENTS = ("nautilus_trader==1.221.0", "hftbacktest==2.4.4", "numba==0.68.1", "numpy==2.2.6")
 INSTALL_TIMEOUT_SECONDS = 600
 
 
@@ -24,18 +28,20 @@ class PeersUnavailableError(Exception):
     """The peers' environment cannot be made or its process does not answer; the text says why."""
 
 
-def ensure_environment(progress: Callable[[str], None], folder: Path = FOLDER) -> Path:
+def ensure_environment(
+    progress: Callable[[str], None], folder: Path = FOLDER, requirements: Sequence[str] = REQUIREMENTS
+) -> Path:
     """Return the interpreter of the peers' environment; make it, saying so, unless it is as pinned."""
     python = folder / "bin" / "python"
     stamp = folder / "requirements.txt"
-    wanted = "\n".join(REQUIREMENTS) + "\n"
+    wanted = "\n".join(requirements) + "\n"
     if python.exists() and stamp.exists() and stamp.read_text() == wanted:
         return python
-    progress(f"making {folder.name} with the peers ({', '.join(REQUIREMENTS)}); --no-peers skips this")
+    progress(f"making {folder.name} with the peers ({', '.join(requirements)}); --no-peers skips this")
     try:
         venv.create(folder, with_pip=True, symlinks=True, clear=True)
         subprocess.run(
-            [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *REQUIREMENTS],
+            [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *requirements],
             check=True,
             capture_output=True,
             text=True,

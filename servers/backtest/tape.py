@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.csv
 
 from servers.backtest.prints import prints_of_bars
 from servers.calendars import Calendars
@@ -29,6 +30,7 @@ from servers.recordings.table import (
 Mask = npt.NDArray[np.bool_]
 PRICES = ("open", "high", "low", "close")
 MAX_VOLUME = trades.MAX_SIZE
+SLIM_BLOCK_BYTES = 512 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,24 @@ class RowsOutOfOrder(Exception):
     """A symbol's rows are not in the order of their times; the text says where."""
 
 
+class _SlimTable(TableFile):
+    """A table whose reading ahead stays small: pyarrow holds up to 32 blocks unasked for."""
+
+    def _csv(self, types: Mapping[str, pa.DataType]) -> Iterator[pa.RecordBatch]:
+        with self._open() as file:
+            yield from pyarrow.csv.open_csv(
+                file,
+                # In one thread: only then do errors carry the row.
+                read_options=pyarrow.csv.ReadOptions(use_threads=False, block_size=SLIM_BLOCK_BYTES),
+                convert_options=pyarrow.csv.ConvertOptions(
+                    column_types=dict(types),
+                    include_columns=list(types),
+                    null_values=[""],
+                    strings_can_be_null=True,
+                ),
+            )
+
+
 class TapeFile:
     """A file of bars or trades, read block by block.
 
@@ -79,7 +99,7 @@ class TapeFile:
     """
 
     def __init__(self, path: Path, is_bars: bool, calendar: str, calendars: Calendars) -> None:
-        self._table = TableFile(path)
+        self._table = _SlimTable(path)
         self._is_bars = is_bars
         self._calendar = calendar
         self._calendars = calendars

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from servers.backtest import tape
 from servers.backtest.panel import read_panel
 from servers.backtest.prints import PRINTS_PER_BAR, prints_of_bars, tilted_weights
 from servers.backtest.tape import TapeFile
@@ -15,7 +16,7 @@ from servers.backtest.tracking import load_panel
 from servers.calendars import Calendars
 from servers.model.calendar import Session
 from servers.model.errors import InvalidInput
-from servers.recordings import load_bars, table
+from servers.recordings import load_bars
 
 Write = Callable[[list[str]], Path]
 MINUTE = 60 * 10**9
@@ -72,7 +73,7 @@ def test_weights_of_a_flat_bar_are_equal_and_bars_without_volume_make_no_print()
 def test_the_streamed_panel_is_the_panel_of_the_whole_file(
     bars_file: Path, calendars: Calendars, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(table, "BLOCK_BYTES", 1 << 16)
+    monkeypatch.setattr(tape, "SLIM_BLOCK_BYTES", 1 << 16)
     whole = load_panel(load_bars(bars_file), "XNYS", calendars)
     streamed = read_panel(bars_file, True, "XNYS", calendars)
     assert streamed.symbols == whole.symbols
