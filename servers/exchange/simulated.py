@@ -20,7 +20,7 @@ from servers.model.social_events import SocialEvent, log_drift, planted_events
 OPENING_SHARE, REOPENING_SHARE, CLOSING_SHARE = 0.02, 0.003, 0.06
 """What an auction trades of an ordinary day's volume, participants apart."""
 
-DRIFT_STEP_NANOS = NANO
+DRIFT_STEP_NANOS = 5 * NANO
 """The fair price follows social events in steps of this length, however `advance` is cut."""
 
 _SIDES = {Side.BUY: native.BUY, Side.SELL: native.SELL}
