@@ -4,10 +4,10 @@ from typing_extensions import disjoint_base
 class CostModel:
     def __init__(
         self,
-        *,
         half_spread_bps: float,
         daily_volatility: float,
         daily_volume: float,
+        *,
         temporary: float = 0.142,
         temporary_power: float = 0.6,
         permanent: float = 0.314,

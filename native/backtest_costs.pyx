@@ -23,10 +23,10 @@ cdef class CostModel:
 
     def __init__(
         self,
-        *,
         double half_spread_bps,
         double daily_volatility,
         double daily_volume,
+        *,
         double temporary=0.142,
         double temporary_power=0.6,
         double permanent=0.314,
