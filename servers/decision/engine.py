@@ -21,7 +21,7 @@ from servers.decision.ports import Effect, ExecutionFact, Risk, Tracing
 from servers.decision.recording import Recorder
 from servers.decision.sending import Sender
 from servers.model.clock import Clock
-from servers.model.errors import FailedPrecondition, NotFound
+from servers.model.errors import FailedPrecondition, NotFound, TapelineError
 from servers.model.nanos import NANO
 
 
@@ -58,7 +58,7 @@ class DecisionEngine:
         self._tracing = tracing
         self._clock = clock
         self._new_id = new_id
-        self._reviewed_nanos = 0
+        self._looked_nanos: dict[str, int] = {}
 
     @property
     def now_nanos(self) -> int:
@@ -105,9 +105,9 @@ class DecisionEngine:
         async with self.lock:
             on_paper = self._paper.measured(self.book, self.market.mids_nanos, now)
             await self._recorder.append([*self._measured(), *on_paper, *self._expired(now)])
-        if now - self._reviewed_nanos >= self._looker.timing.review * NANO:
-            self._reviewed_nanos = now
-            await self._review_all(self._live_symbols())
+        due = now - round(self._looker.timing.review * NANO)
+        symbols = [symbol for symbol in self._live_symbols() if self._looked_nanos.get(symbol, 0) <= due]
+        await self._review_all(symbols)
 
     async def review(self, symbol: str) -> Decision:
         """Look at a symbol again: prices move, edges decay, parents end."""
@@ -193,6 +193,7 @@ class DecisionEngine:
 
         What is not recorded comes back without an id.
         """
+        self._looked_nanos[symbol] = self.now_nanos
         view = await self.market.view(symbol)
         exposures = await self._risk.exposures(self.account)
         decision = self._looker.decision(symbol, signal, view, exposures)
@@ -217,8 +218,15 @@ class DecisionEngine:
             return self.book.decisions[decision.decision_id]
 
     async def _review_all(self, symbols: Sequence[str]) -> None:
+        """Review symbols; one that cannot be costs the others nothing, and is told of at the end."""
+        failure: TapelineError | None = None
         for symbol in symbols:
-            await self.review(symbol)
+            try:
+                await self.review(symbol)
+            except TapelineError as error:
+                failure = error
+        if failure is not None:
+            raise failure
 
     # -- What is due --------------------------------------------------------------------------------
 

@@ -70,7 +70,9 @@ class DecisionSettings(ServerSettings):
     least_order_notional: float = Field(1_000.0, ge=0, description="smallest order, currency units")
 
     cool_down_seconds: float = Field(300.0, ge=0, description="after an order nothing grows in its symbol")
-    review_seconds: float = Field(60.0, gt=0, description="between two looks at what is held or signalled")
+    review_seconds: float = Field(
+        60.0, gt=0, description="what is held or signalled is looked at again after so long"
+    )
     quiet_seconds: float = Field(
         900.0, ge=0, description="a decision to do nothing is recorded again after so long"
     )

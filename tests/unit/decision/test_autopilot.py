@@ -192,6 +192,15 @@ async def test_without_risks_word_nothing_is_sized(desk: Desk) -> None:
     assert desk.states() == ["STARTED"]
 
 
+async def test_a_symbol_that_nobody_knows_keeps_no_other_from_being_looked_at(desk: Desk) -> None:
+    desk.engine.signals["AAAA"] = signal(symbol="AAAA")
+    desk.engine.signals["ACME"] = signal()
+    desk.quote(at=NOW + 2 * MINUTE)
+    with pytest.raises(NotFound):
+        await desk.engine.on_time()
+    assert desk.states() == ["STARTED"]
+
+
 async def test_what_risk_refuses_is_recorded_with_its_reason(desk: Desk) -> None:
     desk.account.rejection = Rejection("GROSS_EXPOSURE_ABOVE_LIMIT", "too much")
     decision = await desk.engine.on_signal(signal())
