@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from enum import StrEnum
+from statistics import NormalDist
 
 
 class Restriction(StrEnum):
@@ -24,8 +25,8 @@ NEVER_ORDERS = (Restriction.ONE_AUTHOR, Restriction.ONE_SOURCE)
 NEVER_OPENS = (Restriction.STALE, Restriction.UNCALIBRATED, Restriction.LEXICON_ONLY, Restriction.SHED)
 """With one of these a signal makes no position larger; it may make one smaller."""
 
-_MEAN_ABSOLUTE = math.sqrt(2.0 / math.pi)
-"""Mean absolute value of a normal variable in standard deviations."""
+_SUREST = 0.999
+"""A probability nearer to certainty says no more about the size of a move."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +76,15 @@ class Signal:
         """Return the signed move in basis points to be expected over the half-life that begins now.
 
         Half of all that is still to come comes in it, and all of it halves with each half-life of age. Where
-        the signal does not say how much it expects, that is the mean of a normal variable whose sign has
-        the stated probability: (2p - 1) times the mean absolute return over the horizon.
+        the signal does not say how much it expects, that is the mean of the normal variable that has the
+        horizon's deviation and is above 0 with the stated probability.
         """
         expected = self.expected_return_bps
         if not expected:
             deviation = self.half_life_deviation_bps(daily_volatility, session_nanos)
             over_horizon = deviation * math.sqrt(self.horizon_nanos / self.half_life_nanos)
-            expected = (2.0 * self.probability_up - 1.0) * _MEAN_ABSOLUTE * over_horizon
+            probability = min(max(self.probability_up, 1.0 - _SUREST), _SUREST)
+            expected = NormalDist().inv_cdf(probability) * over_horizon
         come = -math.expm1(-math.log(2.0) * self.horizon_nanos / self.half_life_nanos)
         return expected * 0.5 / come * math.exp2(-self.age_half_lives(now_nanos))
 

@@ -32,10 +32,12 @@ def test_the_edge_halves_with_each_half_life() -> None:
 
 def test_a_signal_without_a_size_expects_what_its_probability_and_the_deviation_say() -> None:
     silent = signal(0.0, probability_up=0.6)
-    assert silent.edge_bps(NOW, 0.015, SESSION) == pytest.approx(0.2 * math.sqrt(2 / math.pi) * 40.0)
+    assert silent.edge_bps(NOW, 0.015, SESSION) == pytest.approx(0.25335 * 40.0, rel=1e-4)
     bare = signal(0.0, probability_up=0.6, deviation_bps=0.0)
     by_the_day = 150.0 * math.sqrt(30 / 390)
-    assert bare.edge_bps(NOW, 0.015, SESSION) == pytest.approx(0.2 * math.sqrt(2 / math.pi) * by_the_day)
+    assert bare.edge_bps(NOW, 0.015, SESSION) == pytest.approx(0.25335 * by_the_day, rel=1e-4)
+    certain = signal(0.0, probability_up=1.0)
+    assert certain.edge_bps(NOW, 0.015, SESSION) == pytest.approx(3.0902 * 40.0, rel=1e-4)
     assert signal(0.0, probability_up=0.5).edge_bps(NOW, 0.015, SESSION) == 0.0
 
 
