@@ -145,6 +145,7 @@ REASONS: Mapping[str, str] = {
     "NO_MARKET_DATA": "nothing is known of the symbol's market yet",
     "MARKET_CLOSED": "the market's phase does not allow this",
     "INDICATOR_UNKNOWN": "no such indicator",
+    "POST_UNKNOWN": "no such post",
     "FILE_MALFORMED": "a data file has a row that cannot be read",
     # Orders and executions
     "ORDER_NOT_FOUND": "no such order",
@@ -159,6 +160,9 @@ REASONS: Mapping[str, str] = {
     "CORPORATE_ACTION_INVALID": "the corporate action cannot be applied",
     "DECISION_NOT_FOUND": "no such decision",
     "DECISION_STATE": "the decision is in a state that does not allow this",
+    # Signals
+    "SIGNAL_NOT_FOUND": "no such signal, or it is no longer the present one",
+    "MODEL_INVALID": "the file of the predictive model cannot be used",
     # Intelligence
     "ROLLOUT_STATE": "the roll-out is in a state that does not allow this",
     "MODEL_VERSION_UNAVAILABLE": "Triton does not serve this version of the model",

@@ -12,6 +12,7 @@ PORTS: Mapping[str, int] = {
     "risk": 8003,
     "signals": 8004,
     "decision": 8005,
+    "news": 8006,
     "intelligence": 8007,
     "execution": 8008,
     "orders": 8011,

@@ -1,0 +1,1 @@
+"""News and social posts: taken in, linked, cleaned, read and summed up."""

@@ -1,0 +1,1 @@
+"""What news meets outside of it: sources, intelligence, market_data, the store."""

@@ -1,0 +1,134 @@
+"""The running news server: its parts, started and stopped in order."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Sequence
+
+from servers.model.errors import InvalidInput, TapelineError
+from servers.model.nanos import NANO
+from servers.news.adapters.files import FilePosts
+from servers.news.adapters.intelligence import GrpcReader
+from servers.news.adapters.market import GrpcMarket
+from servers.news.adapters.simulated import SimulatedPosts
+from servers.news.adapters.spans import NewsSpans
+from servers.news.adapters.store import SqlPostStore
+from servers.news.domain.desk import KEPT_NANOS, Desk
+from servers.news.domain.linking import Linker
+from servers.news.engine import NewsEngine
+from servers.news.metrics import NewsCollector
+from servers.news.ports import PostSource
+from servers.news.publishing import Publisher
+from servers.news.service import NewsService, registration
+from servers.news.settings import NewsSettings
+from servers.runtime.component import Context, Registration
+
+FADING_NANOS = 60 * NANO
+"""What posts say is published anew after so much market time, since it fades."""
+
+
+class NewsServer:
+    """News without its transport. SERVING when its store is open; posts come once market_data answers."""
+
+    def __init__(self, settings: NewsSettings, context: Context) -> None:
+        if settings.source == "file" and settings.file is None:
+            raise InvalidInput("FIELD_MISSING", "source = file needs the setting `file`", field="file")
+        self._settings = settings
+        self._context = context
+        self._store = SqlPostStore(
+            settings.database_url or f"sqlite:///{(settings.data_dir / 'news.db').absolute()}"
+        )
+        log = context.telemetry.log
+        self._market = GrpcMarket(context.channels, log)
+        self.engine = NewsEngine(
+            Desk(Linker({})),
+            self._store,
+            GrpcReader(context.channels),
+            Publisher(),
+            tracing=NewsSpans(context.telemetry.tracer),
+            clock=context.wall_clock,
+            log=log,
+            salt=settings.author_salt,
+        )
+        self._service = NewsService(self.engine, self._store)
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def registrations(self) -> Sequence[Registration]:
+        return [registration(self._service)]
+
+    async def start(self) -> None:
+        """Open the store, and take posts in from then on."""
+        self._settings.data_dir.mkdir(parents=True, exist_ok=True)
+        await self._store.open()
+        self.engine.publisher.last_sequence = self._store.last_sequence
+        self._context.telemetry.registry.register(NewsCollector(self.engine))
+        self._run(self._take())
+        self._run(self._read())
+        self._run(self._expire())
+
+    async def stop(self) -> None:
+        """Stop what runs and close the store."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._store.close()
+
+    async def _take(self) -> None:
+        """Learn the names, take up what is kept, then let the source and market time run."""
+        self.engine.desk.link_with(Linker(await self._market.names()))
+        await self.engine.restore(lambda newest: newest - KEPT_NANOS)
+        self.engine.publisher.entities(set(self.engine.desk.entities))
+        source = self._source()
+        if source is not None:
+            self._run(self._deliver(source))
+        if self._settings.source != "file":
+            self._run(self._follow_time())
+
+    def _source(self) -> PostSource | None:
+        settings, log = self._settings, self._context.telemetry.log
+        if settings.source == "file" and settings.file is not None:
+            return FilePosts(settings.file, settings.file_source, settings.file_speed)
+        if settings.source == "simulated":
+            return SimulatedPosts(self._market, self._market, settings.social_seed, log)
+        return None
+
+    async def _deliver(self, source: PostSource) -> None:
+        await source.run(self.engine.take)
+        self._context.telemetry.log.info("a source has ended", source=source.name)
+
+    async def _follow_time(self) -> None:
+        published = 0
+        async for now in self._market.follow():
+            self.engine.advance(now)
+            if now - published >= FADING_NANOS:
+                published = now
+                self.engine.publisher.entities(set(self.engine.desk.entities))
+
+    async def _read(self) -> None:
+        while True:
+            try:
+                pause = 0.0 if await self.engine.read_some() else 0.05
+            except TapelineError as error:
+                if error.status == "INTERNAL":
+                    raise
+                self._context.telemetry.log.info("posts wait to be read", reason=error.reason)
+                pause = self._settings.retry_seconds
+            await asyncio.sleep(pause)
+
+    async def _expire(self) -> None:
+        retained = round(self._settings.retention_days * 86_400) * NANO
+        while True:
+            count = await self._store.expire(self._context.wall_clock.now_nanos() - retained)
+            if count:
+                self._context.telemetry.log.info("posts deleted: the retention is over", count=count)
+            await asyncio.sleep(self._settings.expiry_check_seconds)
+
+    def _run(self, coroutine: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(coroutine)
+        task.add_done_callback(self._ended)
+        self._tasks.append(task)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            self._context.fail(error)

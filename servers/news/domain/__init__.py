@@ -1,0 +1,1 @@
+"""Pure rules of posts: linking, repeats, spam, aggregates, bursts."""

@@ -1,0 +1,81 @@
+"""One suite for the store in memory and the real one; and that nothing is left of what was deleted."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from servers.news.adapters.memory import MemoryPostStore
+from servers.news.adapters.store import SqlPostStore
+from servers.news.domain.post import LinkKind, Post, PostKind, PostLink, PostState, Reading
+
+SECRET = "a-planted-string-that-occurs-nowhere-else-4711"
+
+
+def kept(number: int, text: str = "text", **fields: Any) -> Post:
+    link = PostLink("ACME", LinkKind.CASHTAG, 1.0, Reading(0.5, 0.9, "llm/1", True, True, False))
+    given: dict[str, Any] = {"links": (link,)} | fields
+    return Post(
+        f"board:{number}", "board", PostKind.SOCIAL, "digest", 5, 1_000 + number, number, text, **given
+    )
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+async def store(request: Any, tmp_path: Path) -> AsyncIterator[Any]:
+    if request.param == "memory":
+        yield MemoryPostStore()
+        return
+    real = SqlPostStore(f"sqlite:///{tmp_path / 'news.db'}")
+    await real.open()
+    yield real
+    await real.close()
+
+
+async def test_a_post_comes_back_as_it_was(store: Any) -> None:
+    post = kept(1, "text with ünicode 🚀")
+    assert await store.put([post]) == [1]
+    assert await store.get("board:1") == post
+    assert await store.get("board:2") is None
+    assert await store.known(["board:1", "board:2"]) == {"board:1"}
+
+
+async def test_a_change_gets_a_new_sequence_and_the_last_one_of_a_group_stands(store: Any) -> None:
+    await store.put([kept(1), kept(2)])
+    assert await store.put([kept(1, "new"), kept(1, "newer")]) == [3, 4]
+    assert (await store.get("board:1")).text == "newer"
+    assert [sequence for sequence, _ in await store.page("", 0, 10)] == [4, 2]
+    assert store.last_sequence == 4
+
+
+async def test_pages_go_from_the_newest_change_by_entity(store: Any) -> None:
+    await store.put([kept(n) for n in range(5)] + [kept(9, links=())])
+    assert [sequence for sequence, _ in await store.page("ACME", 0, 2)] == [5, 4]
+    assert [sequence for sequence, _ in await store.page("ACME", 4, 9)] == [3, 2, 1]
+    assert await store.page("ACM", 0, 9) == []
+    assert [post.post_id for post in await store.since(1_003)] == ["board:3", "board:4", "board:9"]
+
+
+async def test_retention_deletes_by_the_time_of_arrival(store: Any) -> None:
+    await store.put([kept(n) for n in range(1, 5)])
+    assert await store.expire(3) == 2
+    assert [sequence for sequence, _ in await store.page("", 0, 9)] == [4, 3]
+    assert await store.expire(3) == 0
+
+
+async def test_nothing_of_a_deleted_text_is_left_in_any_file(tmp_path: Path) -> None:
+    store = SqlPostStore(f"sqlite:///{tmp_path / 'news.db'}")
+    await store.open()
+    secret = kept(7, f"$ACME {SECRET} " + "x" * 6_000)
+    await store.put([kept(n, "y" * 3_000) for n in range(5)] + [secret])
+    assert any(SECRET.encode() in path.read_bytes() for path in tmp_path.iterdir())
+    await store.put([secret.deleted()])
+    assert not [path.name for path in tmp_path.iterdir() if SECRET.encode() in path.read_bytes()]
+    gone = await store.get("board:7")
+    assert gone is not None
+    assert (gone.state, gone.text, gone.links) == (PostState.DELETED, "", ())
+    await store.close()
+    again = SqlPostStore(f"sqlite:///{tmp_path / 'news.db'}")
+    await again.open()
+    assert again.last_sequence == 7
+    await again.close()
