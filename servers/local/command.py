@@ -15,6 +15,7 @@ import typer
 
 from servers.local import up as up_command
 from servers.local.backtesting import backtest
+from servers.local.calibrating import register_calibrate
 from servers.local.classifying import register_classify
 from servers.local.client import MeshClient
 from servers.local.doctor import diagnose
@@ -383,6 +384,7 @@ def _say(*errors: BaseException) -> int:
     return EXIT_FAILED
 
 
+register_calibrate(app, _run)
 register_classify(app, _run)
 app.command()(evaluate)
 register_rollout(app, _run)

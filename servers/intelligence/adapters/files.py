@@ -17,6 +17,8 @@ from servers.model.errors import InvalidInput
 LEXICON_FILE = Path(__file__).resolve().parents[1] / "lexicon.toml"
 CALIBRATION_FILE = Path(__file__).resolve().parents[3] / "triton_models" / "head" / "calibration.toml"
 """Comes with the head of the model that is in the tree."""
+SIMULATED_FILE = Path(__file__).resolve().parents[1] / "simulated.toml"
+"""Of the simulated world's sources, whose texts are drawn from phrases."""
 _LABELS = {label.name.lower(): label for label in Label}
 
 
@@ -39,15 +41,28 @@ def load_lexicon(path: Path = LEXICON_FILE) -> Lexicon:
 
 
 def load_calibrations(path: Path | None) -> Calibrations:
-    """Return the calibrations of a TOML file; without a path, those of the tree's model, if it has any.
+    """Return the calibrations of a TOML file.
+
+    Without a path these are what comes with the tree's model and with the simulated world.
 
     `[versions."1".sources.NAME]` holds `temperature`, `bias` (three numbers) and, if need be,
     `confidence_ceiling`; `[sources.NAME]` the same for every version that has no such table of its own, and
     `[uncalibrated]` that of all other sources. Raises InvalidInput FILE_MALFORMED.
     """
-    if path is None and not CALIBRATION_FILE.exists():
-        return Calibrations()
-    file = path or CALIBRATION_FILE
+    if path is not None:
+        return _calibrations(path)
+    simulated = _calibrations(SIMULATED_FILE)
+    if not CALIBRATION_FILE.exists():
+        return simulated
+    model = _calibrations(CALIBRATION_FILE)
+    versions = {
+        version: {**simulated.versions.get(version, {}), **model.versions.get(version, {})}
+        for version in {*simulated.versions, *model.versions}
+    }
+    return Calibrations(model.sources, versions, model.uncalibrated)
+
+
+def _calibrations(file: Path) -> Calibrations:
     content = _toml(file)
     try:
         versions = content.get("versions", {})

@@ -15,7 +15,10 @@ from rich.console import Console
 from tapeline.intelligence.v1 import rollout_pb2
 from typer.testing import CliRunner
 
+from servers.intelligence.adapters.files import load_calibrations
+from servers.intelligence.domain.sentiment import Scores
 from servers.local import classifying
+from servers.local.calibrating import calibrate_source
 from servers.local.classifying import classify_file, read_texts
 from servers.local.command import app
 from servers.local.mesh import Mesh, MeshError, ServerPlace
@@ -230,3 +233,34 @@ def test_the_command_shows_that_no_mesh_runs(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["rollout", "--mesh", str(tmp_path)])
     assert result.exit_code == 1
     assert "no mesh is running" in result.output
+
+
+# -- Calibration --------------------------------------------------------------------------------------
+
+
+async def test_a_source_is_calibrated_from_labelled_texts(
+    mind: Mind, console: Console, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "labelled.csv"
+    words = {"up": "bullish", "down": "bearish", "calm": "neutral"}
+    rows = [f"{number} {word},{label}\n" for number in range(30) for word, label in words.items()]
+    path.write_text("text,label\n" + "".join(rows))
+    out = tmp_path / "calibration.toml"
+    out.unlink()
+    assert await calibrate_source(path, "forum", "1", out, mind.triton.address, console) == 0
+    assert "out of fold: 90 texts, accuracy 1.000" in told(console)
+    calibrations = load_calibrations(out)
+    assert calibrations.apply("1", "forum", Scores(0.1, 0.1, 0.8)).confidence > 0.8
+    await calibrate_source(path, "forum", "1", None, mind.triton.address, console)
+    assert capsys.readouterr().out == out.read_text()
+
+
+async def test_a_calibration_without_a_model_or_with_too_few_texts_is_refused(
+    mind: Mind, console: Console, tmp_path: Path
+) -> None:
+    path = tmp_path / "labelled.csv"
+    path.write_text("text,label\nup,bullish\n")
+    with pytest.raises(ValueError, match="at least 50"):
+        await calibrate_source(path, "forum", "1", None, mind.triton.address, console)
+    with pytest.raises(MeshError, match="not loaded"):
+        await calibrate_source(path, "forum", "9", None, mind.triton.address, console)

@@ -108,7 +108,11 @@ def test_a_calibration_holds_for_its_source_and_version_alone() -> None:
 
 
 def test_without_a_file_the_calibrations_are_those_that_come_with_the_model() -> None:
-    assert load_calibrations(None).uncalibrated.confidence_ceiling < 0.7
+    calibrations = load_calibrations(None)
+    assert calibrations.uncalibrated.confidence_ceiling < 0.7
+    assert {"sim_wire", "sim_board", "sim_stream"} <= set(calibrations.names())
+    assert calibrations.apply("1", "sim_wire", Scores(0.1, 0.1, 0.8)).confidence > 0.7
+    assert not calibrations.apply("1", "x", Scores(0.1, 0.1, 0.8)).is_source_calibrated
 
 
 # -- The word list ------------------------------------------------------------------------------------
