@@ -32,6 +32,12 @@ class DecisionSettings(ServerSettings):
     edge_margin: float = Field(
         0.25, ge=0, description="share of the round trip's cost by which the edge has to exceed it"
     )
+    least_change_share: float = Field(
+        0.1,
+        ge=0,
+        le=1,
+        description="share of a full position by which a target has to differ; a close need not",
+    )
     short_sales: bool = Field(False, description="whether positions below zero are aimed at")
 
     stale_half_lives: float = Field(1.0, gt=0, description="older signals open nothing")
@@ -89,6 +95,7 @@ class DecisionSettings(ServerSettings):
             risk_budget=self.risk_budget,
             full_edge_ratio=self.full_edge_ratio,
             edge_margin=self.edge_margin,
+            least_change_share=self.least_change_share,
             is_short_permitted=self.short_sales,
             horizon_share=self.horizon_share,
             shortest_horizon_seconds=self.shortest_horizon_seconds,

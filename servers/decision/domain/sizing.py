@@ -63,6 +63,7 @@ class Policy:
         risk_budget: a full position's standard deviation over a session, in currency units.
         full_edge_ratio: edge over the half-life's standard deviation at which a position is full.
         edge_margin: share of the round trip's cost by which the edge has to exceed it.
+        least_change_share: share of a full position by which a target that is not 0 has to differ.
         is_short_permitted: whether positions below zero are aimed at.
         horizon_share: length of an execution as a share of the signal's half-life.
         patient_from_seconds: horizons from here on follow the volume; shorter ones run evenly.
@@ -72,6 +73,7 @@ class Policy:
     risk_budget: float = 5_000.0
     full_edge_ratio: float = 0.5
     edge_margin: float = 0.25
+    least_change_share: float = 0.1
     is_short_permitted: bool = False
     horizon_share: float = 0.25
     shortest_horizon_seconds: float = 120.0
@@ -100,6 +102,11 @@ class Policy:
         """Return the quantity (1e-9 shares) that one basis point of edge justifies."""
         deviation = signal.half_life_deviation_bps(market.daily_volatility, market.session_nanos)
         return self.full_position_nanos(market) / (self.full_edge_ratio * deviation)
+
+    def least_change_nanos(self, market: Market) -> float:
+        """Return the smallest change of a target (1e-9 shares) that is worth an order."""
+        most = self.caps.name_notional * ATTO / market.mid_price_nanos
+        return self.least_change_share * min(self.full_position_nanos(market), most)
 
     def full_position_nanos(self, market: Market) -> float:
         """Return the quantity (1e-9 shares) whose daily standard deviation is the risk budget."""
@@ -135,7 +142,8 @@ class Proposal:
     """What should be done about one symbol. `quantity_nanos` is signed; 0 for NONE.
 
     `reason_code` says why nothing is done, or what made an order smaller than it was meant to be;
-    `ideal_nanos` is what would be held if trading cost nothing, `target_nanos` what the order leads to.
+    `ideal_nanos` is what the edge alone would hold, without costs, bounds and caps; `target_nanos` what the
+    order leads to.
     """
 
     action: Action
@@ -170,7 +178,8 @@ def propose(
         return _without_signal(policy, market, effective)
     restrictions = policy.trust.restrictions(signal, now_nanos)
     edge = signal.edge_bps(now_nanos, market.daily_volatility, market.session_nanos)
-    target = _target(policy, signal, market, edge)
+    ideal = int(policy.nanos_per_bps(signal, market) * edge)
+    target = _target(policy, market, ideal)
     if effective and (target > 0) != (effective > 0):
         target = 0  # a change of side closes first
     fixed = policy.costs.round_trip(market, 0)
@@ -180,12 +189,13 @@ def propose(
 
     def none(reason: str, costs: Costs = fixed) -> Proposal:
         favour = edge if wanted >= 0 else -edge
-        return Proposal(Action.NONE, 0, effective, reason, favour, costs, band, target, restrictions)
+        return Proposal(Action.NONE, 0, effective, reason, favour, costs, band, ideal, restrictions)
 
     for restriction in restrictions:
         if restriction in NEVER_ORDERS:
             return none(restriction)
-    if abs(wanted) <= band or not market.floor_to_lot(wanted):
+    is_small = bool(target) and abs(wanted) <= policy.least_change_nanos(market)
+    if abs(ideal - effective) <= band or is_small or not market.floor_to_lot(wanted):
         return none("INSIDE_BAND")
     if wanted > 0 and Restriction.PUMP_SUSPECTED in restrictions:
         return none("PUMP_SUSPECTED")
@@ -214,7 +224,7 @@ def propose(
         edge if quantity > 0 else -edge,
         policy.costs.round_trip(market, quantity),
         band,
-        target,
+        ideal,
         restrictions,
     )
 
@@ -231,10 +241,10 @@ def _without_signal(policy: Policy, market: Market, effective: int) -> Proposal:
     )
 
 
-def _target(policy: Policy, signal: Signal, market: Market, edge_bps: float) -> int:
-    ideal = policy.nanos_per_bps(signal, market) * edge_bps
+def _target(policy: Policy, market: Market, ideal_nanos: int) -> int:
+    """Return the ideal within a full position, the cap on one name, and what may be sold short."""
     full = policy.full_position_nanos(market)
-    target = min(max(ideal, -full), full)
+    target = min(max(float(ideal_nanos), -full), full)
     if not (policy.is_short_permitted and market.is_short_sale_permitted):
         target = max(target, 0.0)
     most = policy.caps.name_notional * ATTO / market.mid_price_nanos

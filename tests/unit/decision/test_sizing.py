@@ -143,8 +143,17 @@ def test_nothing_is_traded_inside_the_band(
     found = propose(policy, trusted, market, Holding(held), Others(), NOW)
     if abs(found.ideal_nanos - held) <= found.band_nanos:
         assert (found.action, found.reason_code) == (Action.NONE, "INSIDE_BAND")
-    elif found.action is Action.NONE:
-        assert found.reason_code != "INSIDE_BAND" or abs(found.ideal_nanos - held) < market.lot_nanos
+
+
+def test_a_position_on_the_wrong_side_is_closed_however_small_it_is() -> None:
+    found = propose(POLICY, signal(-80.0), ACME, Holding(200 * NANO), Others(), NOW)
+    assert (found.action, found.quantity_nanos) == (Action.CLOSE, -200 * NANO)
+
+
+def test_a_target_that_moves_a_little_at_its_bound_is_left_alone() -> None:
+    held = Holding(6_100 * NANO)
+    assert propose(POLICY, signal(200.0), ACME, held, Others(), NOW).reason_code == "INSIDE_BAND"
+    assert propose(POLICY, signal(200.0), ACME, Holding(5_900 * NANO), Others(), NOW).action is Action.ADD
 
 
 def test_a_full_position_has_the_risk_budget_as_its_daily_deviation() -> None:
