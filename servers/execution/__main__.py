@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from tapeline.execution.v1.execution_service_pb2_grpc import add_ExecutionServiceServicer_to_server
 from ulid import ULID
 
+from servers.execution.adapters.backtests import Backtests
 from servers.execution.adapters.journal import DurableExecutionJournal
 from servers.execution.adapters.market import GrpcMarket
 from servers.execution.adapters.orders import GrpcOrders
@@ -37,6 +38,7 @@ ROLES = {
     "ListExecutionEvents": _READERS,
     "StreamExecution": _READERS,
     "StreamExecutionEvents": _READERS,
+    "RunBacktest": _READERS,
 }
 
 
@@ -101,7 +103,9 @@ async def build(settings: ExecutionSettings, context: Context) -> ExecutionCompo
         timing=settings.timing(),
     )
     context.telemetry.registry.register(ExecutionCollector(book))
-    return ExecutionComponent(engine, follower, journal, ExecutionService(engine, follower, durable, changes))
+    backtests = Backtests(settings.recordings, settings.data_dir / "backtests")
+    service = ExecutionService(engine, follower, durable, changes, backtests)
+    return ExecutionComponent(engine, follower, journal, service)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from tapeline.execution.v1 import execution_service_pb2 as pb
 from tapeline.execution.v1 import execution_service_pb2_grpc
 
 from servers.execution import wire
+from servers.execution.adapters.backtests import Backtests
 from servers.execution.adapters.journal import DurableExecutionJournal
 from servers.execution.changes import Changes
 from servers.execution.engine import ExecutionEngine
@@ -32,12 +33,18 @@ class ExecutionService(execution_service_pb2_grpc.ExecutionServiceServicer):
     """Answers calls; all decisions are the engine's."""
 
     def __init__(
-        self, engine: ExecutionEngine, follower: Follower, journal: DurableExecutionJournal, changes: Changes
+        self,
+        engine: ExecutionEngine,
+        follower: Follower,
+        journal: DurableExecutionJournal,
+        changes: Changes,
+        backtests: Backtests,
     ) -> None:
         self._engine = engine
         self._follower = follower
         self._journal = journal
         self._changes = changes
+        self._backtests = backtests
 
     async def StartExecution(
         self, request: pb.StartExecutionRequest, context: Context
@@ -153,6 +160,9 @@ class ExecutionService(execution_service_pb2_grpc.ExecutionServiceServicer):
         yield pb.StreamExecutionEventsResponse(sequence_reached=after)
         async for events, reached in self._journal.follow(after, HEARTBEAT_SECONDS):
             yield pb.StreamExecutionEventsResponse(events=events, sequence_reached=reached)
+
+    async def RunBacktest(self, request: pb.RunBacktestRequest, context: Context) -> pb.RunBacktestResponse:
+        return pb.RunBacktestResponse(result_json=await self._backtests.run(request))
 
 
 def _id(execution_id: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from pydantic import Field
 
 from servers.execution.domain.impact import ImpactModel
@@ -38,6 +40,10 @@ class ExecutionSettings(ServerSettings):
     )
     settle_seconds: float = Field(
         1.0, gt=0, description="longest wall time to wait for crossing children before time is acknowledged"
+    )
+
+    recordings: Path | None = Field(
+        None, description="folder of the bars and trades files that RunBacktest may replay; none: it refuses"
     )
 
     def tuning(self) -> Tuning:
