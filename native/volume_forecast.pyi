@@ -13,6 +13,7 @@ def expectation_maximisation(
     iterations: int = 200,
     tolerance: float = 1e-6,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], float, int]: ...
+
 @disjoint_base
 class VolumeForecast:
     def __init__(

@@ -12,8 +12,9 @@ import numpy as np
 from libc.math cimport INFINITY, exp, isfinite, log, pow, sqrt
 from libc.stdlib cimport free, malloc
 
-# Before the first day: the level is known to a factor of e, and the AR part to its own spread.
-cdef double FIRST_LEVEL_VARIANCE = 1.0
+# Before the first bin both parts are known to a factor of e. What is fitted leaves that as it is, so that no step of
+# expectation maximisation makes the likelihood fall.
+cdef double FIRST_VARIANCE = 1.0
 cdef double SMALLEST_VARIANCE = 1e-8
 cdef double LARGEST_PERSISTENCE = 0.9999
 cdef double PI2 = 6.283185307179586
@@ -48,7 +49,7 @@ cdef class VolumeForecast:
         for i in range(self.bins):
             self.seasonal[i] = shape[i]
             self.traded[i] = often[i]
-        self.state = first_state(&self.by)
+        self.state = first_state()
         self.at = 0
         self.has_begun = False
 
@@ -187,7 +188,7 @@ cdef double em_pass(
     cdef double *outliers = <double *>(predicted + n)
     cdef double *sums = outliers + n
     cdef double *counts = sums + bins
-    cdef state_t state = first_state(by), later
+    cdef state_t state = first_state(), later
     cdef innovation_t found
     cdef double likelihood = 0.0, noise = 0.0, residual
     # Sums of second moments of (now, before): across days for the level, across bins for the AR part.
@@ -279,11 +280,10 @@ cdef double em_pass(
     return likelihood
 
 
-cdef state_t first_state(const dynamics_t *by) noexcept nogil:
+cdef state_t first_state() noexcept nogil:
     cdef state_t state
     state.level = state.ar = state.cross = 0.0
-    state.level_var = FIRST_LEVEL_VARIANCE
-    state.ar_var = by.ar_variance / (1.0 - min(by.ar_persistence, LARGEST_PERSISTENCE) ** 2)
+    state.level_var = state.ar_var = FIRST_VARIANCE
     return state
 
 

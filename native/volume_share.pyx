@@ -13,7 +13,7 @@ from libc.math cimport exp, fabs, isfinite, log, log1p
 from libc.stdlib cimport free, malloc
 
 # Added to both sides of a ratio of volumes, as a share of the day: an empty bin in a thin name is no surprise.
-cdef double DAMPING = 0.05
+cdef double DAMPING = 0.1
 # A surprise beyond e**4 says no more than one of e**4.
 cdef double LARGEST_LOG = 4.0
 
@@ -127,7 +127,7 @@ cdef class ShareForecast:
 
         surprise: log of volume done over volume expected by now. recent: the same over the last 6 bins, less
         surprise. move: log(1 + |log price / previous close| / typical move), 0 where unknown. constant: 1. Ratios
-        are damped by 5 % of a day's volume.
+        are damped by 10 % of a day's volume.
         """
         result = np.empty(FEATURES, np.float64)
         cdef double[::1] features = result

@@ -16,7 +16,7 @@ TRAILING_SESSIONS = 60
 BIN_STEP = 3
 """Every third bin is a row: neighbours say nearly the same."""
 
-PRIOR_SYMBOL_DAYS = 100.0
+PRIOR_SYMBOL_DAYS = 200.0
 """Symbol-days that the prior coefficients are worth."""
 
 COMING_BINS = 12

@@ -26,12 +26,8 @@ class Kalman:
         matrix = np.diag([level if is_new_day else 1.0, ar])
         return matrix, np.diag([level_variance if is_new_day else 0.0, ar_variance])
 
-    def first(self) -> tuple[Doubles, Doubles]:
-        _, _, ar, ar_variance, _ = self.dynamics
-        return np.zeros(2), np.diag([1.0, ar_variance / (1 - ar**2)])
-
     def filter(self, observed: Sequence[float]) -> "Filtered":
-        mean, cover = self.first()
+        mean, cover = np.zeros(2), np.eye(2)
         found = Filtered([], [], [], 0.0)
         for i, value in enumerate(observed):
             if i:
@@ -113,7 +109,7 @@ def share_features(
     count = len(volumes)
 
     def surprise(first: int) -> float:
-        ratio = (sum(volumes[first:]) / day_volume + 0.05) / (sum(shares[first:count]) + 0.05)
+        ratio = (sum(volumes[first:]) / day_volume + 0.1) / (sum(shares[first:count]) + 0.1)
         return min(max(math.log(ratio), -4.0), 4.0)
 
     previous, typical = context

@@ -139,10 +139,10 @@ def taught(lasting: float, days: int) -> Doubles:
 
 
 def test_the_share_model_learns_how_much_of_a_surprise_lasts() -> None:
-    none, whole = taught(0.0, 30), taught(1.0, 30)
-    middle = slice(1, 3)
-    assert whole[middle].mean() > 0.8
-    assert none[middle].mean() < 0.45
+    none, whole = taught(0.0, 60), taught(1.0, 60)
+    middle, prior = slice(1, 3), prior_coefficients()[1:3].mean()
+    assert whole[middle].mean() > prior + 0.2
+    assert none[middle].mean() < prior - 0.05
 
 
 def test_few_days_leave_the_share_model_near_its_prior() -> None:
