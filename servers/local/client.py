@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Self
 
+import grpc
 from tapeline.exchange.v1.exchange_service_pb2_grpc import ExchangeServiceStub
 from tapeline.execution.v1.execution_service_pb2_grpc import ExecutionServiceStub
 from tapeline.marketdata.v1.market_data_service_pb2_grpc import MarketDataServiceStub
@@ -40,6 +41,10 @@ class MeshClient:
         self.orders = OrdersServiceStub(self._channels.channel("orders"))
         self.portfolio = PortfolioServiceStub(self._channels.channel("portfolio"))
         self.risk = RiskServiceStub(self._channels.channel("risk"))
+
+    def channel(self, name: str) -> grpc.aio.Channel:
+        """Return the channel to a server."""
+        return self._channels.channel(name)
 
     async def __aenter__(self) -> Self:
         return self

@@ -98,6 +98,12 @@ def up(
         typer.Option("--free-run", help="Do not hold the clock before the open for the first parent order."),
     ] = False,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the simulated flow.")] = 1,
+    trading_only: Annotated[
+        bool,
+        typer.Option(
+            "--trading-only", help="Without posts, LLM, signals and decisions; a recorded day has none."
+        ),
+    ] = False,
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Show every server's log, prefixed.")
     ] = False,
@@ -117,6 +123,7 @@ def up(
         free_run=free_run,
         seed=seed,
         is_verbose=verbose,
+        trading_only=trading_only,
     )
     if (exit_after or json_path) and not demo:
         raise typer.BadParameter("--exit and --json go with --demo")

@@ -19,6 +19,9 @@ from servers.runtime.process import port_owner
 
 RECEIVER = "telemetry"
 RECEIVER_PORT = 8013
+TRITON, TRITON_HTTP = "triton", "triton_http"
+TRITON_PORTS = {TRITON: 8041, TRITON_HTTP: 8042}
+"""Triton's own defaults, 8000 to 8002, are those of the servers. Its metrics are on its gRPC port + 1000."""
 DEFAULT_FOLDER = Path(".tapeline")
 HOST = "127.0.0.1"
 
@@ -107,7 +110,7 @@ def pick_places(names: Iterable[str], port_base: int) -> dict[str, ServerPlace]:
 
 def default_ports() -> Mapping[str, int]:
     """Return the documented port of every server of a local mesh."""
-    return {**PORTS, RECEIVER: RECEIVER_PORT}
+    return {**PORTS, RECEIVER: RECEIVER_PORT, **TRITON_PORTS}
 
 
 def _any_free_places(names: Iterable[str]) -> dict[str, ServerPlace]:

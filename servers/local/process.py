@@ -7,7 +7,7 @@ import contextlib
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -44,6 +44,7 @@ class ServerProcess:
         log_path: file that gets everything it prints.
         listener: receives its log lines and what happens to it.
         changed: called when its pid has changed.
+        arguments: what follows the module on its command line.
     """
 
     def __init__(
@@ -55,11 +56,13 @@ class ServerProcess:
         log_path: Path,
         listener: Listener,
         changed: Callable[[], None],
+        arguments: Sequence[str] = (),
     ) -> None:
         self.name = name
         self.place = place
         self.restarts = 0
         self._module = module
+        self._arguments = arguments
         self._environment = environment
         self._log_path = log_path
         self._listener = listener
@@ -115,6 +118,7 @@ class ServerProcess:
             sys.executable,
             "-m",
             self._module,
+            *self._arguments,
             env=dict(self._environment),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,

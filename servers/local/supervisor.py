@@ -12,11 +12,18 @@ from types import TracebackType
 from typing import Self
 
 from servers.local.health import health_of
-from servers.local.mesh import RECEIVER, Mesh, MeshError, pick_places
+from servers.local.mesh import RECEIVER, TRITON, TRITON_HTTP, Mesh, MeshError, ServerPlace, pick_places
 from servers.local.process import Listener, ServerProcess
+from servers.local.triton import TritonPlan, TritonPorts, triton_arguments
+from servers.runtime.ports import PORTS
 
-STOP_ORDER = ("execution", "orders", "risk", "portfolio", "market_data", "exchange", RECEIVER)
+TRADING = ("execution", "orders", "risk", "portfolio", "market_data", "exchange", RECEIVER)
 """Execution first (its parents stay journalled), then orders (it drains its outbox), then who feeds them."""
+READING = ("decision", "signals", "news", "intelligence")
+"""What reads posts and decides: from who asks to who is asked."""
+STOP_ORDER = (*READING, *TRADING, TRITON)
+TRITON_NICENESS = 10
+MODULES = {RECEIVER: "servers.local.receiver", TRITON: "servers.local.triton"}
 STOP_SECONDS = 15.0
 READY_SECONDS = 60.0
 POLL_SECONDS = 0.05
@@ -30,6 +37,7 @@ class MeshPlan:
         run_folder: gets `mesh.json`, logs and traces.
         state_folder: gets the servers' journals and tapes.
         flow: "simulated" or "recorded", for people.
+        servers: which servers, of STOP_ORDER.
         settings: server -> field -> text, on top of addresses and folders.
         port_base: see `pick_places`.
     """
@@ -37,6 +45,7 @@ class MeshPlan:
     run_folder: Path
     state_folder: Path
     flow: str = "simulated"
+    servers: tuple[str, ...] = TRADING
     settings: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     port_base: int = 8000
 
@@ -54,6 +63,7 @@ class Supervisor:
         self._listener = listener
         self._processes: dict[str, ServerProcess] = {}
         self._is_stopped = False
+        self._triton_http: ServerPlace | None = None
         self.mesh = Mesh(str(plan.run_folder.resolve()), os.getpid(), plan.flow)
 
     @property
@@ -63,20 +73,23 @@ class Supervisor:
 
     async def __aenter__(self) -> Self:
         try:
-            self.mesh.servers = pick_places(STOP_ORDER, self.plan.port_base)
+            names = [name for name in STOP_ORDER if name in self.plan.servers]
+            extra = (TRITON_HTTP,) if TRITON in names else ()
+            self.mesh.servers = pick_places((*names, *extra), self.plan.port_base)
+            self._triton_http = self.mesh.servers.pop(TRITON_HTTP, None)
             for folder in (self.plan.run_folder / "logs", self.plan.state_folder):
                 folder.mkdir(parents=True, exist_ok=True)
             self.mesh.write(self.mesh_path)
             for name, place in self.mesh.servers.items():
-                module = "servers.local.receiver" if name == RECEIVER else f"servers.{name}"
                 process = ServerProcess(
                     name,
-                    module,
+                    MODULES.get(name, f"servers.{name}"),
                     place,
                     self._environment(name),
                     self.plan.run_folder / "logs" / f"{name}.log",
                     self._listener,
                     self._write_mesh,
+                    self._triton_arguments(place) if name == TRITON else (),
                 )
                 self._processes[name] = process
                 process.start()
@@ -132,17 +145,31 @@ class Supervisor:
                 return
             await asyncio.sleep(POLL_SECONDS)
 
+    def _triton_arguments(self, place: ServerPlace) -> list[str]:
+        """One thread and a lower priority: the order path goes first."""
+        assert self._triton_http is not None
+        ports = TritonPorts(
+            *(port_of(at) for at in (place.address, self._triton_http.address, place.metrics))
+        )
+        return triton_arguments(TritonPlan(threads=1, niceness=TRITON_NICENESS), ports)
+
     def _environment(self, name: str) -> dict[str, str]:
+        if name == TRITON:
+            return dict(os.environ)
         place = self.mesh.servers[name]
         settings: dict[str, str] = {
-            "port": place.address.rpartition(":")[2],
-            "metrics_port": place.metrics.rpartition(":")[2],
-            "peers": ",".join(f"{peer}={other.address}" for peer, other in self.mesh.servers.items()),
+            "port": str(port_of(place.address)),
+            "metrics_port": str(port_of(place.metrics)),
+            "peers": ",".join(
+                f"{peer}={other.address}" for peer, other in self.mesh.servers.items() if peer in PORTS
+            ),
             "data_dir": str(self.plan.run_folder if name == RECEIVER else self.plan.state_folder / name),
             "die_with_parent": "true",
         }
         if name != RECEIVER:
             settings["otlp_endpoint"] = f"http://{self.mesh.address(RECEIVER)}"
+        if name == "intelligence" and TRITON in self.mesh.servers:
+            settings["triton"] = self.mesh.address(TRITON)
         settings.update(self.plan.settings.get(name, {}))
         prefix = f"TAPELINE_{name.upper()}_"
         return {**os.environ, **{prefix + field.upper(): text for field, text in settings.items()}}
@@ -150,3 +177,8 @@ class Supervisor:
     def _write_mesh(self) -> None:
         if not self._is_stopped:
             self.mesh.write(self.mesh_path)
+
+
+def port_of(address: str) -> int:
+    """Return the port of `host:port`."""
+    return int(address.rpartition(":")[2])

@@ -75,7 +75,7 @@ class TritonPlan:
         models: loaded at the start; others are loaded through the API (EXPLICIT control).
         threads: of a model's arithmetic; 0 takes every core. The embedded mesh gives it one.
         niceness: added to the process's priority; 10 lets the order path go first.
-        cache_bytes: of the response cache; 0 leaves it out.
+        cache_bytes: of the response cache; 0 leaves it out, since what it holds cannot be removed.
         trace_url: gets Triton's spans as OTLP over HTTP, such as `http://127.0.0.1:4318/v1/traces`; none when
             empty. A request's `traceparent` (gRPC metadata) makes them children of the caller's span.
         weights: folder of the converted weights; `build/triton` when None.
@@ -86,7 +86,7 @@ class TritonPlan:
     models: tuple[str, ...] = (MODEL,)
     threads: int = 0
     niceness: int = 0
-    cache_bytes: int = 64 << 20
+    cache_bytes: int = 0
     trace_url: str = ""
     weights: Path | None = None
 
@@ -205,7 +205,7 @@ class Triton:
             self.log_path = Path(name)
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603 - our own module, arguments from the plan
-                [sys.executable, "-m", __name__, *_arguments(self.plan, self.ports)],
+                [sys.executable, "-m", __name__, *triton_arguments(self.plan, self.ports)],
                 cwd=ROOT,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -277,7 +277,7 @@ def _facts(plan: TritonPlan) -> dict[str, str]:
     return facts
 
 
-def _arguments(plan: TritonPlan, ports: TritonPorts) -> list[str]:
+def triton_arguments(plan: TritonPlan, ports: TritonPorts) -> list[str]:
     """Return the arguments with which `main` becomes the server that plan and ports describe."""
     arguments = {
         "grpc-port": ports.grpc,

@@ -12,13 +12,19 @@ from rich.console import Console
 from rich.text import Text
 
 from servers.local.client import MeshClient
-from servers.local.demonstration import DEMONSTRATION_DATE, demonstrate, where_to_look_next
+from servers.local.demonstration import (
+    DEMONSTRATION_DATE,
+    PLANTED_EFFECT_BPS,
+    demonstrate,
+    where_to_look_next,
+)
 from servers.local.folder import hold_folder
+from servers.local.mesh import TRITON
 from servers.local.replay import demonstration_folder, recorded_folder, simulated_folder
 from servers.local.report_file import write_reports
-from servers.local.screen import state_name
 from servers.local.status import servers_table
-from servers.local.supervisor import MeshPlan, Supervisor
+from servers.local.supervisor import READING, TRADING, MeshPlan, Supervisor
+from servers.local.triton import is_installed
 
 FAST = 200.0
 LIVE = 1.0
@@ -42,6 +48,7 @@ class UpOptions:
     free_run: bool
     seed: int
     is_verbose: bool
+    trading_only: bool = False
 
 
 async def make_plan(options: UpOptions) -> MeshPlan:
@@ -67,11 +74,21 @@ async def make_plan(options: UpOptions) -> MeshPlan:
         folder = demonstration_folder(options.data)
     else:
         folder = simulated_folder(options.data)
+    settings = {"exchange": exchange}
+    servers = TRADING
+    # Nobody wrote of a recorded day: its posts are not the simulated world's.
+    if options.recorded is None and not options.trading_only:
+        servers = (*TRADING, *READING, *((TRITON,) if is_installed() else ()))
+        settings["news"] = {"social_seed": str(options.seed)}
+        exchange["social_seed"] = str(options.seed)
+        if options.is_demo:
+            exchange["social_effect_bps"] = f"{PLANTED_EFFECT_BPS:g}"
     return MeshPlan(
         run_folder=options.data,
         state_folder=folder,
         flow=exchange.get("flow", "simulated"),
-        settings={"exchange": exchange},
+        servers=servers,
+        settings=settings,
         port_base=options.port_base,
     )
 
@@ -107,13 +124,13 @@ async def _run(plan: MeshPlan, options: UpOptions, console: Console) -> int:
 
 async def _demonstrate(supervisor: Supervisor, options: UpOptions, console: Console) -> int:
     async with MeshClient(supervisor.mesh) as client:
-        reports = await demonstrate(client, console)
+        demonstration = await demonstrate(client, console)
     if options.json_path is not None:
-        write_reports(options.json_path, reports)
+        write_reports(options.json_path, demonstration.reports)
         console.print(f"Reports written to {options.json_path}", highlight=False)
     if not options.exit_after:
-        console.print(where_to_look_next(reports, program_name()), highlight=False)
-    return 0 if all(state_name(report.execution) == "FILLED" for report in reports) else 1
+        console.print(where_to_look_next(demonstration, program_name()), highlight=False)
+    return 0 if demonstration.is_filled else 1
 
 
 def _invitation(options: UpOptions) -> str:

@@ -89,6 +89,19 @@ def simulated_posts(
     )
 
 
+def labelled_texts(
+    source: str, names: Mapping[str, tuple[str, ...]], count: int, seed: int
+) -> list[tuple[str, str]]:
+    """Return texts of one source with the tone that they were written in: to calibrate a reader for it."""
+    writer = _Writer(random.Random(f"labelled/{seed}/{source}"), names)
+    who = "news" if source == WIRE else "social"
+    texts = []
+    for _ in range(count):
+        tone = writer.chance.choice(("bearish", "neutral", "bullish"))
+        texts.append((writer.text(who, tone, writer.chance.choice(sorted(names))), tone))
+    return texts
+
+
 class _Writer:
     """Words for events and for nothing, from the phrases of the world."""
 
@@ -106,7 +119,7 @@ class _Writer:
             self._post(
                 WIRE,
                 event.event_time_nanos + round(self._delay(is_first=is_news) * NANO),
-                self._text("news", tone, event.symbol),
+                self.text("news", tone, event.symbol),
             )
         ]
         voices = 3 + round(3 * event.strength)
@@ -129,15 +142,15 @@ class _Writer:
         draw = self.chance.random()
         author = self.chance.randrange(CROWD)
         if draw < 0.1:
-            return [self._post(WIRE, time, self._text("news", "neutral", symbol))]
+            return [self._post(WIRE, time, self.text("news", "neutral", symbol))]
         if draw < 0.2:
-            return [self._post(STREAM, time, self._text("social", "spam", symbol), CROWD + author)]
+            return [self._post(STREAM, time, self.text("social", "spam", symbol), CROWD + author)]
         tone = "chatter" if draw < 0.4 else "neutral"
-        post = self._post(BOARD, time, self._text("social", tone, symbol), author)
+        post = self._post(BOARD, time, self.text("social", tone, symbol), author)
         if draw > 0.95:
             return [post, self._later(post, Action.DELETED, "")]
         if draw > 0.9:
-            return [post, self._later(post, Action.EDITED, self._text("social", "neutral", symbol))]
+            return [post, self._later(post, Action.EDITED, self.text("social", "neutral", symbol))]
         return [post]
 
     def _later(self, post: SourcePost, action: Action, text: str) -> SourcePost:
@@ -157,7 +170,7 @@ class _Writer:
             phrases += known
         return phrases[:count]
 
-    def _text(self, who: str, tone: str, symbol: str) -> str:
+    def text(self, who: str, tone: str, symbol: str) -> str:
         return self._said(self.chance.choice(self._phrases[who][tone]), who, tone, symbol)
 
     def _said(self, phrase: str, who: str, tone: str, symbol: str) -> str:
