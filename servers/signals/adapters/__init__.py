@@ -1,0 +1,1 @@
+"""The servers that signals asks, and the trained model on disk."""
