@@ -43,8 +43,8 @@ class Limits:
     """How long and how much; see the settings of the same names."""
 
     budget_texts_per_second: float = 0.0
-    max_queue_age_seconds: float = 2.0
-    model_timeout_seconds: float = 4.0
+    max_queue_age_seconds: float = 5.0
+    model_timeout_seconds: float = 10.0
     candidate_timeout_seconds: float = 1.5
     batch_wait_seconds: float = 0.003
     batches_in_flight: int = 2

@@ -32,10 +32,10 @@ class IntelligenceSettings(ServerSettings):
         0.0, ge=0, description="texts a second that the models are asked at most; 0 is no bound"
     )
     max_queue_age_seconds: float = Field(
-        2.0, gt=0, description="longest a text waits for a model before it is shed, seconds"
+        5.0, gt=0, description="longest a text waits for a model before it is shed, seconds"
     )
     model_timeout_seconds: float = Field(
-        4.0, gt=0, description="longest one call of the model takes, seconds"
+        10.0, gt=0, description="longest one call of the model takes, seconds"
     )
     candidate_timeout_seconds: float = Field(
         1.5, gt=0, description="the same of a candidate, and never more than 4 times the stable version's p95"
