@@ -24,6 +24,7 @@ SINGLES = 60
 CLIENTS = 8
 TEXTS_A_CLIENT = 20
 CACHE_HITS = 200
+CACHE_BYTES = 64 << 20
 _WARM_UPS = 3
 _WORDS = """
     shares fell rose after quarterly earnings beat missed estimates revenue guidance raised cut analyst
@@ -36,7 +37,7 @@ def run(options: Options) -> list[Row]:
     """Measure one client, eight clients and the response cache; then compare with the model alone."""
     texts = Texts(seed=20)
     try:
-        with Triton(TritonPlan()) as triton, _alone() as alone:
+        with Triton(TritonPlan(cache_bytes=CACHE_BYTES)) as triton, _alone() as alone:
             options.progress(f"Triton answers at {triton.grpc_address}, pid {triton.pid}")
             client = Client(triton.grpc_address)
             single, bare = _singles(client, alone, texts)

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from triton_models.head import HEAD_FILE, LAYERS, Head, state_vector
-from triton_models.prompt import one_line
+from triton_models.hostile import SHRINKAGE, without_label_words, without_orders
+from triton_models.prompt import CHARACTERS_READ, one_line
 from triton_models.reader import Reader, Reals
 
 
@@ -31,6 +32,21 @@ class Classifier:
 
     def scores(self, texts: Sequence[str]) -> Reals:
         """Return `[texts, 3]`: bearish, neutral, bullish; each row a distribution."""
-        states = state_vector(self._reader.read(texts).parts())
+        cleaned = [without_orders(text[:CHARACTERS_READ]) for text in texts]
+        read = [one_line(text) for text, _ in cleaned]
+        masked = {
+            row: left for row, text in enumerate(read) if (left := without_label_words(text)) is not None
+        }
+        scores = self._read([*read, *masked.values()])
+        hostile = {row for row, (_, had_orders) in enumerate(cleaned) if had_orders}
+        for place, row in enumerate(masked, start=len(texts)):
+            if scores[place].argmax() != scores[row].argmax():
+                scores[row] = scores[place]
+                hostile.add(row)
+        rows = sorted(hostile)
+        scores[rows] = SHRINKAGE / 3 + (1 - SHRINKAGE) * scores[rows]
+        return scores[: len(texts)]
+
+    def _read(self, texts: list[str]) -> Reals:
         # The head sees of a text what the decoder sees.
-        return self._head.scores(states, [one_line(text) for text in texts])
+        return self._head.scores(state_vector(self._reader.read(texts).parts()), texts)

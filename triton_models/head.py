@@ -76,13 +76,13 @@ class Head:
             bias=self.bias,
         )
 
-    def at_temperature(self, temperature: float) -> Head:
-        """Return the head whose logits are divided by a temperature."""
+    def calibrated(self, temperature: float, bias: NDArray[np.floating]) -> Head:
+        """Return the head whose logits are divided by a temperature, then moved by a bias."""
         return replace(
             self,
             states=self.states / temperature,
             words=self.words / temperature,
-            bias=self.bias / temperature,
+            bias=(self.bias / temperature + bias).astype(np.float32),
         )
 
     def scores(self, states: Reals, texts: Sequence[str]) -> Reals:

@@ -12,10 +12,18 @@ import shutil
 import sys
 import sysconfig
 from pathlib import Path
+from typing import Any
 
-from triton_models.weights import GRAPH_NAME, LABEL_ROWS_NAME, SHAPE_NAME, VOCABULARY_NAME, weights_folder
+from triton_models.weights import (
+    GRAPH_NAME,
+    LABEL_ROWS_NAME,
+    QUANTISED_GRAPH_NAME,
+    SHAPE_NAME,
+    VOCABULARY_NAME,
+    weights_folder,
+)
 
-_SOURCES = ("checkpoint.py", "graph.py", "prepare.py", "prompt.py")
+_SOURCES = ("checkpoint.py", "graph.py", "prepare.py", "prompt.py", "quantised.py")
 
 
 def install_stub(site_packages: Path) -> Path:
@@ -31,42 +39,52 @@ def install_stub(site_packages: Path) -> Path:
 
 
 def convert(folder: Path) -> bool:
-    """Write graph, weights and vocabulary of the installed checkpoint; tell whether there was anything to do.
+    """Write graphs and vocabulary of the installed checkpoint; tell whether there was anything to do.
 
-    The same checkpoint and the same code give the same bytes.
+    The same checkpoint and the same code give the same bytes. A file is replaced when it is whole.
     """
     import numpy as np
-    import onnx
 
     from triton_models.checkpoint import installed_checkpoint, read_checkpoint
-    from triton_models.graph import decoder
+    from triton_models.graph import decoder, float_product
     from triton_models.prompt import prompt, tokenizer
+    from triton_models.quantised import eight_bit_product
 
     source = installed_checkpoint()
     recipe = _recipe(source)
     stamp = folder / "recipe.json"
     if stamp.exists() and stamp.read_text(encoding="utf-8") == recipe:
         return False
-    folder.mkdir(parents=True, exist_ok=True)
-    stamp.unlink(missing_ok=True)
+    scratch = folder / "scratch"
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir(parents=True)
     checkpoint = read_checkpoint(source)
-    weights_name = f"{GRAPH_NAME}.weights"
-    (folder / weights_name).unlink(missing_ok=True)
-    onnx.save_model(
-        decoder(checkpoint),
-        str(folder / GRAPH_NAME),
-        save_as_external_data=True,
-        all_tensors_to_one_file=True,
-        location=weights_name,
-        size_threshold=4096,
-    )
+    for name, product in ((GRAPH_NAME, float_product), (QUANTISED_GRAPH_NAME, eight_bit_product)):
+        _save(decoder(checkpoint, product), scratch, name)
     vocabulary = {"tokens": checkpoint.tokens, "merges": checkpoint.merges}
-    (folder / VOCABULARY_NAME).write_text(json.dumps(vocabulary, ensure_ascii=False), encoding="utf-8")
-    (folder / SHAPE_NAME).write_text(json.dumps(vars(checkpoint.shape)), encoding="utf-8")
+    (scratch / VOCABULARY_NAME).write_text(json.dumps(vocabulary, ensure_ascii=False), encoding="utf-8")
+    (scratch / SHAPE_NAME).write_text(json.dumps(vars(checkpoint.shape)), encoding="utf-8")
     labels = prompt(tokenizer(checkpoint.tokens, checkpoint.merges)).labels
-    np.save(folder / LABEL_ROWS_NAME, checkpoint.embeddings[list(labels)])
+    np.save(scratch / LABEL_ROWS_NAME, checkpoint.embeddings[list(labels)])
+    stamp.unlink(missing_ok=True)
+    for path in scratch.iterdir():
+        path.replace(folder / path.name)
+    scratch.rmdir()
     stamp.write_text(recipe, encoding="utf-8")
     return True
+
+
+def _save(model: Any, folder: Path, name: str) -> None:
+    import onnx
+
+    onnx.save_model(
+        model,
+        str(folder / name),
+        save_as_external_data=True,
+        all_tensors_to_one_file=True,
+        location=f"{name}.weights",
+        size_threshold=4096,
+    )
 
 
 def _recipe(source: Path) -> str:

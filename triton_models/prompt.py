@@ -15,7 +15,7 @@ LABELS = ("bearish", "neutral", "bullish")
 """In the order of every score vector."""
 LONGEST_TEXT_TOKENS = 160
 """What a post says after this is not read."""
-_CHARACTERS_READ = 2_000
+CHARACTERS_READ = 2_000
 
 _INSTRUCTION = (
     "Financial news and posts with the sentiment of each for the price of what it names:"
@@ -67,7 +67,7 @@ def prompt(words: Tokenizer) -> Prompt:
 
 def one_line(text: str) -> str:
     """Return the text on one line, cut to what is read: a line break in it could forge the prompt."""
-    return " ".join(text[:_CHARACTERS_READ].split())
+    return " ".join(text[:CHARACTERS_READ].split())
 
 
 def text_tokens(words: Tokenizer, texts: Sequence[str]) -> list[list[int]]:

