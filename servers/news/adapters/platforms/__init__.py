@@ -1,0 +1,1 @@
+"""Posts of real platforms, each through its own client library, within its limits."""
