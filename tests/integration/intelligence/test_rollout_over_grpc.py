@@ -6,9 +6,11 @@ import asyncio
 import itertools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
+from google.protobuf.duration_pb2 import Duration
 from tapeline.intelligence.v1 import rollout_pb2, sentiment_pb2
 
 from tests.integration.intelligence.conftest import Mind, eventually, item
@@ -93,3 +95,29 @@ async def test_a_version_that_answers_at_random_is_rolled_back_by_the_evidence(m
     assert "it agrees in" in last.reason
     assert last.figures.agreement_evidence >= 100
     assert last.figures.comparisons < 60
+
+
+async def test_a_version_that_is_as_good_is_promoted_by_itself_through_all_stages(
+    mind: Mind, tmp_path: Path
+) -> None:
+    labelled = tmp_path / "labelled.csv"
+    labelled.write_text("text,label,source\n" + "".join(f"{n} go up,bullish,news\n" for n in range(1_200)))
+    await mind.start(labelled_file=labelled)
+    async with load(mind) as answers:
+        await mind.try_out(
+            rollout_pb2.ROLLOUT_STAGE_SHADOW, min_comparisons=10, min_stage_time=Duration(), alpha=0.1
+        )
+
+        async def is_over() -> bool:
+            return bool((await mind.rollout()).state == rollout_pb2.ROLLOUT_STATE_PROMOTED)
+
+        await eventually(is_over, 60.0)
+        seen = len(answers)
+        await eventually(lambda: len(answers) > seen + 20)
+    assert (await mind.rollout()).stable_version == "2"
+    assert answers[-1].model_version == "market_llm-2-test"
+    stages = [event.stage for event in await mind.events()]
+    assert stages == [1, 2, 3, 4, 5, 6, 6]
+    last = (await mind.events())[-1]
+    assert last.figures.labelled_texts > 0
+    assert last.figures.candidate_accuracy == last.figures.stable_accuracy == 1.0
