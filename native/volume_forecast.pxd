@@ -66,5 +66,6 @@ cdef class VolumeForecast:
     cdef state_t state
     cdef bint has_begun
 
+    cdef double volume_after(self, Py_ssize_t steps, bint is_mean) noexcept nogil
     cdef double log_mean(self, Py_ssize_t steps) noexcept nogil
     cdef double log_variance(self, Py_ssize_t steps) noexcept nogil

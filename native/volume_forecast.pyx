@@ -123,8 +123,8 @@ cdef class VolumeForecast:
         """Return the standard deviation of the log volume of `next_bin`, given that it trades."""
         return sqrt(self.log_variance(0))
 
-    def volume_after(self, Py_ssize_t steps, bint is_mean):
-        """Return the forecast of the bin `steps` after `next_bin`."""
+    cdef double volume_after(self, Py_ssize_t steps, bint is_mean) noexcept nogil:
+        # The forecast of the bin `steps` after `next_bin`.
         cdef double middle = self.log_mean(steps)
         if not is_mean:
             return exp(middle)
