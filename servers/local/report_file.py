@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from google.protobuf.json_format import MessageToDict
+from tapeline.decision.v1 import decision_pb2
 from tapeline.execution.v1 import execution_pb2
 
 from servers.local.parent_order import algorithm_to_text
@@ -57,9 +58,35 @@ def write_report(path: Path, report: execution_pb2.ExecutionReport) -> None:
     _write(path, report_to_json(report))
 
 
-def write_reports(path: Path, reports: Sequence[execution_pb2.ExecutionReport]) -> None:
-    """Write reports as `{"executions": [...]}`."""
-    _write(path, {"executions": [report_to_json(report) for report in reports]})
+def write_reports(
+    path: Path,
+    reports: Sequence[execution_pb2.ExecutionReport],
+    decisions: Sequence[decision_pb2.Decision] = (),
+) -> None:
+    """Write reports as `{"executions": [...], "decisions": [...]}`."""
+    content = {
+        "executions": [report_to_json(report) for report in reports],
+        "decisions": [decision_to_json(decision) for decision in decisions],
+    }
+    _write(path, content)
+
+
+def decision_to_json(decision: decision_pb2.Decision) -> dict[str, Any]:
+    """Return a decision as plain values: the main figures first, then everything under `decision`."""
+    return {
+        "decision_id": decision.decision_id,
+        "execution_id": decision.execution_id,
+        "symbol": decision.symbol,
+        "side": side_name(decision.side),
+        "state": decision_pb2.DecisionState.Name(decision.state).removeprefix("DECISION_STATE_"),
+        "quantity_nanos": decision.quantity_nanos,
+        "filled_quantity_nanos": decision.filled_quantity_nanos,
+        "edge_bps": decision.edge_bps,
+        "cost_bps": decision.cost.total_bps,
+        "post_ids": list(decision.inputs.post_ids),
+        "reason": decision.reason,
+        "decision": _without_nan(MessageToDict(decision, preserving_proto_field_name=True)),
+    }
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:

@@ -126,7 +126,7 @@ async def _demonstrate(supervisor: Supervisor, options: UpOptions, console: Cons
     async with MeshClient(supervisor.mesh) as client:
         demonstration = await demonstrate(client, console)
     if options.json_path is not None:
-        write_reports(options.json_path, demonstration.reports)
+        write_reports(options.json_path, demonstration.reports, demonstration.decisions)
         console.print(f"Reports written to {options.json_path}", highlight=False)
     if not options.exit_after:
         console.print(where_to_look_next(demonstration, program_name()), highlight=False)

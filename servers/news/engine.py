@@ -217,7 +217,7 @@ class NewsEngine:
 
 
 def check_entity(entity: str) -> str:
-    """Return a usable entity. Raises InvalidInput SYMBOL_INVALID."""
+    """Return a usable entity. Raises InvalidInput FIELD_INVALID."""
     if not entity or len(entity) > 64:
-        raise InvalidInput("SYMBOL_INVALID", "an entity has 1 to 64 characters", field="entity")
+        raise InvalidInput("FIELD_INVALID", "an entity has 1 to 64 characters", field="entity")
     return entity

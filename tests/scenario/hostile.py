@@ -14,12 +14,16 @@ from dataclasses import dataclass
 from google.protobuf import message_factory
 from google.protobuf.descriptor import FieldDescriptor, MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import Message
+from tapeline.decision.v1 import decision_service_pb2
 from tapeline.exchange.v1 import exchange_service_pb2
 from tapeline.execution.v1 import execution_service_pb2
+from tapeline.intelligence.v1 import intelligence_service_pb2
 from tapeline.marketdata.v1 import market_data_service_pb2
+from tapeline.news.v1 import news_service_pb2
 from tapeline.orders.v1 import orders_service_pb2
 from tapeline.portfolio.v1 import portfolio_service_pb2
 from tapeline.risk.v1 import risk_service_pb2
+from tapeline.signals.v1 import signals_service_pb2
 from tapeline.trading.v1 import order_pb2
 
 SERVICES: dict[str, ServiceDescriptor] = {
@@ -29,6 +33,10 @@ SERVICES: dict[str, ServiceDescriptor] = {
     "orders": orders_service_pb2.DESCRIPTOR.services_by_name["OrdersService"],
     "portfolio": portfolio_service_pb2.DESCRIPTOR.services_by_name["PortfolioService"],
     "risk": risk_service_pb2.DESCRIPTOR.services_by_name["RiskService"],
+    "decision": decision_service_pb2.DESCRIPTOR.services_by_name["DecisionService"],
+    "intelligence": intelligence_service_pb2.DESCRIPTOR.services_by_name["IntelligenceService"],
+    "news": news_service_pb2.DESCRIPTOR.services_by_name["NewsService"],
+    "signals": signals_service_pb2.DESCRIPTOR.services_by_name["SignalsService"],
 }
 CHANGING = (
     "Submit",
@@ -139,6 +147,8 @@ def _wrong_value(field: FieldDescriptor, rng: random.Random) -> object:
         FieldDescriptor.CPPTYPE_BOOL: lambda: rng.choice([True, False]),
         FieldDescriptor.CPPTYPE_STRING: lambda: rng.choice(GARBAGE),
     }
+    if field.type == FieldDescriptor.TYPE_BYTES:
+        return rng.choice(GARBAGE).encode("utf-8", "surrogatepass")
     return kinds[field.cpp_type]()
 
 
@@ -173,6 +183,8 @@ def _plausible_value(field: FieldDescriptor, rng: random.Random) -> object:
     named: dict[str, object] = {
         "symbol": "ACME",
         "symbols": "ACME",
+        "entity": "ACME",
+        "entities": "ACME",
         "account": "hostile",
         "currency_code": "USD",
         "calendar": "XNYS",
@@ -193,6 +205,8 @@ def _plausible_value(field: FieldDescriptor, rng: random.Random) -> object:
         return named[field.name]
     if field.enum_type is not None:
         return field.enum_type.values[min(1, len(field.enum_type.values) - 1)].number
+    if field.type == FieldDescriptor.TYPE_BYTES:
+        return b""
     defaults: dict[int, object] = {
         FieldDescriptor.CPPTYPE_INT32: 0,
         FieldDescriptor.CPPTYPE_INT64: 0,

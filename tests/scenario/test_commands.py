@@ -28,7 +28,12 @@ def ready(mesh: RunningMesh) -> str:
 @pytest.mark.timeout(300)
 def test_a_trader_executes_looks_cancels_and_is_stopped(start_mesh: StartMesh, tmp_path: Path) -> None:
     mesh = start_mesh(
-        "--speed", "400", "--date", SESSION_DATE, environment={"TAPELINE_EXCHANGE_HOLD": "true"}
+        "--trading-only",
+        "--speed",
+        "400",
+        "--date",
+        SESSION_DATE,
+        environment={"TAPELINE_EXCHANGE_HOLD": "true"},
     )
     folder = ready(mesh)
     out = tmp_path / "one.json"
@@ -71,7 +76,7 @@ def test_a_trader_executes_looks_cancels_and_is_stopped(start_mesh: StartMesh, t
 
 @pytest.mark.timeout(300)
 def test_words_that_mean_nothing_get_one_line_and_change_nothing(start_mesh: StartMesh) -> None:
-    folder = ready(start_mesh("--speed", "1"))
+    folder = ready(start_mesh("--trading-only", "--speed", "1"))
     for words, expected in (
         (("execute", "HOLD", "100", "ACME"), "side 'HOLD' is unknown"),
         (("execute", "BUY", "100", "NOSUCH"), "SYMBOL_UNKNOWN"),
@@ -118,7 +123,7 @@ def test_a_file_that_cannot_be_replayed_is_named_and_nothing_keeps_running(
 
 @pytest.mark.timeout(300)
 def test_a_killed_supervisor_leaves_nothing_running(start_mesh: StartMesh) -> None:
-    mesh = start_mesh("--speed", "1")
+    mesh = start_mesh("--trading-only", "--speed", "1")
     ready(mesh)
     servers = [psutil.Process(place.pid) for place in read_mesh(mesh.folder).servers.values()]
     mesh.process.send_signal(signal.SIGKILL)
@@ -130,7 +135,7 @@ def test_a_killed_supervisor_leaves_nothing_running(start_mesh: StartMesh) -> No
 
 @pytest.mark.timeout(300)
 def test_a_dead_server_is_started_again_and_told_of(start_mesh: StartMesh) -> None:
-    mesh = start_mesh("--speed", "1")
+    mesh = start_mesh("--trading-only", "--speed", "1")
     ready(mesh)
     first = read_mesh(mesh.folder).servers["portfolio"].pid
     psutil.Process(first).kill()

@@ -20,7 +20,7 @@ def demonstration(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[
     """Run `tapeline up --demo --exit --json` once; return its folder, its JSON and what it printed."""
     folder = tmp_path_factory.mktemp("demonstration")
     out = folder / "out.json"
-    speed = ("--speed", "500")  # a test has less patience than a newcomer
+    speed = ("--speed", "250")  # a test has less patience than a newcomer
     place = ("--data", str(folder / "run"), "--port-base", "0")
     done = CliRunner().invoke(app, ["up", "--demo", "--exit", "--json", str(out), *place, *speed])
     assert done.exit_code == 0, done.output
@@ -72,6 +72,31 @@ def test_one_trace_shows_the_parent_across_all_servers(
     assert any("execution" in path for path in paths["orders"]), "a child is not under its parent order"
     assert any("orders" in path for path in paths["exchange"]), "the venue is not under orders"
     _check_times(spans)
+
+
+@pytest.mark.timeout(450)
+def test_a_decision_that_came_from_posts_is_filled_and_one_trace_leads_there(
+    demonstration: tuple[Path, dict[str, Any], str],
+) -> None:
+    folder, reports, _ = demonstration
+    filled = [
+        one
+        for one in reports["decisions"]
+        if one["post_ids"] and one["filled_quantity_nanos"] == one["quantity_nanos"] > 0
+    ]
+    assert filled, reports["decisions"]
+    store = SpanStore(folder / "traces.db")
+    services = [
+        {
+            span.service
+            for trace_id in store.traces_of_execution(one["execution_id"])
+            for span in store.of_trace(trace_id)
+        }
+        for one in filled
+    ]
+    store.close()
+    whole = {"news", "signals", "decision", "execution", "risk", "orders", "exchange", "portfolio"}
+    assert any(whole <= found for found in services), services
 
 
 def _paths_by_service(roots: list[SpanNode]) -> dict[str, list[tuple[str, ...]]]:

@@ -117,12 +117,12 @@ async def _check_journals(folder: Path) -> None:
     ]
     checked = 0
     for path in journals:
-        if path.name == "traces.db":
-            continue
+        if path.name in ("traces.db", "news.db"):
+            continue  # no journals
         journal = await Journal.open(path, writer="test", clock=WallClock(), on_failure=_fail, check="full")
         checked += 1
         await journal.close()
-    assert checked >= 4
+    assert checked >= 6
 
 
 def _fail(error: BaseException) -> None:

@@ -112,6 +112,7 @@ async def test_twenty_kills_lose_and_double_nothing(start_mesh: StartMesh, tmp_p
     plan_path = tmp_path / "crash.json"
     crash_folder = str(Path(__file__).parent / "crash")
     mesh = start_mesh(
+        "--trading-only",
         "--speed",
         "130",
         "--date",
