@@ -34,6 +34,7 @@ CANDIDATE_FACTOR, LEAST_CANDIDATE_SECONDS, ENOUGH_LATENCIES = 4.0, 0.3, 20
 """A candidate's call gets four times the stable version's 95th percentile, and 0.3 s at least."""
 LATEST = "latest"
 """Version of a model that is asked for without one."""
+MOST_MARGIN_SECONDS = 0.25
 LEAST_MODEL_SECONDS = 0.02
 """With less than this left, no model is asked."""
 
@@ -106,7 +107,9 @@ class IntelligenceEngine:
     async def classify(self, items: Sequence[Item], seconds_left: float, traceparent: str) -> list[Sentiment]:
         """Return one answer for each item, in order, within `seconds_left` less a margin."""
         arrived = self._now()
-        left = min(seconds_left, self.limits.longest_answer_seconds) - self.limits.answer_margin_seconds
+        left = min(seconds_left, self.limits.longest_answer_seconds)
+        # A tenth is for the way back, on a machine that may be busy.
+        left -= max(self.limits.answer_margin_seconds, min(MOST_MARGIN_SECONDS, left / 10))
         asks = [self._ask(item, arrived, arrived + left, traceparent) for item in items]
         try:
             outcomes = await asyncio.gather(*(ask.answered for ask in asks))

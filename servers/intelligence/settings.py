@@ -51,7 +51,7 @@ class IntelligenceSettings(ServerSettings):
         30.0, gt=0, description="longest an answer takes when the caller sets no deadline, seconds"
     )
     answer_margin_seconds: float = Field(
-        0.03, ge=0, description="what is kept of a caller's time for its answer, seconds"
+        0.03, ge=0, description="what is kept of a caller's time for its answer: a tenth, and at least this"
     )
     kept_answers: int = Field(50_000, ge=0, description="most answers that are kept")
     kept_seconds: float = Field(1_800.0, gt=0, description="how long an answer is kept, seconds")
