@@ -67,7 +67,10 @@ class DecisionSettings(ServerSettings):
         0.005, gt=0, le=1, description="largest order, share of the 20-day median volume"
     )
     participation_rate: float = Field(
-        0.1, gt=0, le=1, description="largest order, share of the volume expected over its horizon"
+        0.05,
+        gt=0,
+        le=1,
+        description="largest order, share of what the horizon trades on average; execution's cap is 0.1",
     )
     name_notional: float = Field(1_000_000.0, ge=0, description="largest position, currency units")
     gross_notional: float = Field(5_000_000.0, ge=0, description="largest gross exposure, currency units")

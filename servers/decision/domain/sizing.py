@@ -47,7 +47,7 @@ class Caps:
     """
 
     order_volume_share: float = 0.005
-    participation_rate: float = 0.1
+    participation_rate: float = 0.05
     name_notional: float = 1_000_000.0
     gross_notional: float = 5_000_000.0
     net_notional: float = 3_000_000.0

@@ -51,7 +51,7 @@ async def test_a_person_approves_and_a_restart_sends_nothing_twice(mesh: Any) ->
     assert decision.execution_id == ""
     await mesh.stop("decision")
     await mesh.start("decision")
-    await mesh.until_open_again()
+    await mesh.until_quoted()
     approve = pb.ApproveRequest(request_id="a1", decision_id=decision.decision_id)
     approved = await mesh.decision.Approve(approve)
     assert approved.decision.state == decision_pb2.DECISION_STATE_STARTED

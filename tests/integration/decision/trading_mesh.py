@@ -139,15 +139,21 @@ class TradingMesh:
             await self.stop(name)
         await self.signals_server.stop(0)
 
-    async def probe(self, symbol: str) -> int:
-        response = await self.decision.Propose(pb.ProposeRequest(symbol=symbol, is_dry_run=True))
-        return int(response.decision.event_time_nanos)
+    async def would(self, symbol: str = "ACME") -> Any:
+        """Return what would be decided now; None while a peer, risk above all, is not ready."""
+        request = pb.ProposeRequest(symbol=symbol, is_dry_run=True)
+        try:
+            return (await self.decision.Propose(request)).decision
+        except grpc.aio.AioRpcError as error:
+            if error.code() is not grpc.StatusCode.UNAVAILABLE:
+                raise
+            return None
 
     async def decisions(self, **asked: Any) -> list[Any]:
         response = await self.decision.ListDecisions(pb.ListDecisionsRequest(**asked))
         return list(response.decisions)
 
-    async def until(self, is_so: Callable[[], Any], seconds: float = 30) -> Any:
+    async def until(self, is_so: Callable[[], Any], seconds: float = 60) -> Any:
         """Return the first true answer of an asynchronous question."""
         async with asyncio.timeout(seconds):
             while not (answer := await is_so()):  # noqa: ASYNC110  # what is asked for lies in servers
@@ -156,22 +162,23 @@ class TradingMesh:
 
     async def until_open(self) -> None:
         async def is_open() -> bool:
-            response = await self.decision.Propose(pb.ProposeRequest(symbol="ACME", is_dry_run=True))
-            return response.decision.reason_code in ("NO_SIGNAL", "SIGNALS_AWAITED")
+            decision = await self.would()
+            return decision is not None and decision.reason_code in ("NO_SIGNAL", "SIGNALS_AWAITED")
 
         await self.until(is_open)
 
-    async def until_open_again(self) -> None:
+    async def until_quoted(self) -> None:
         """Wait until a server that was restarted has a quote again."""
 
-        async def has_quote() -> bool:
-            response = await self.decision.Propose(pb.ProposeRequest(symbol="ACME", is_dry_run=True))
-            return bool(response.decision.inputs.mid_price_nanos)
+        async def is_quoted() -> bool:
+            decision = await self.would()
+            return decision is not None and decision.inputs.mid_price_nanos > 0
 
-        await self.until(has_quote)
+        await self.until(is_quoted)
 
     async def signal(self, symbol: str = "ACME", bps: float = 60.0, **asked: Any) -> signal_pb2.Signal:
-        now = await self.probe(symbol)
+        decision = await self.until(lambda: self.would(symbol))
+        now = decision.event_time_nanos
         made = signal_pb2.Signal(
             signal_id=f"{symbol}-{now}-{bps:g}",
             symbol=symbol,

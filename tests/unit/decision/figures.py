@@ -7,7 +7,7 @@ from typing import Any
 
 from servers.decision.domain.cost import Market
 from servers.decision.domain.signal import Signal
-from servers.decision.domain.sizing import Policy
+from servers.decision.domain.sizing import Caps, Policy
 from servers.model.nanos import NANO
 
 OPEN = 1_700_000_000 * NANO
@@ -15,7 +15,7 @@ MINUTE = 60 * NANO
 SESSION = 390 * MINUTE
 NOW = OPEN + 60 * MINUTE
 ACME = Market(50 * NANO, 2.0, 0.015, 5e6, SESSION)
-POLICY = Policy()
+POLICY = Policy(caps=Caps(participation_rate=0.1))
 
 
 def signal(bps: float = 40.0, **more: Any) -> Signal:
