@@ -9,8 +9,16 @@ from servers.model.nanos import NANO
 from servers.model.social_events import planted_events
 from servers.news.adapters.simulated import BOARD, WIRE, simulated_posts
 from servers.news.domain.desk import KEPT_NANOS, TrendKind
-from servers.news.domain.post import Action, PostKind, PostState
+from servers.news.domain.post import Action, Post, PostKind, PostState
 from tests.unit.news.newsroom import NAMES, NOON, Room, post
+
+
+async def kept_post(room: Room) -> Post:
+    """Return what the store has of the first post."""
+    kept: Post | None = await room.store.get("board:1")
+    assert kept is not None
+    return kept
+
 
 DAY = (NOON, NOON + round(6.5 * 3_600) * NANO)
 
@@ -25,12 +33,14 @@ async def test_a_post_is_taken_once_read_once_and_counts(room: Room) -> None:
     assert sentiment.social.score > 0
     assert sentiment.post_ids == ("board:1",)
     assert sentiment.traceparent.startswith("00-")
-    assert (await room.store.get("board:1")).links[0].reading.is_llm
+    (link,) = (await kept_post(room)).links
+    assert link.reading is not None
+    assert link.reading.is_llm
 
 
 async def test_an_author_is_kept_as_a_digest_alone(room: Room) -> None:
     await room.engine.take([post(1, author="jane_doe")])
-    kept = await room.store.get("board:1")
+    kept = await kept_post(room)
     assert "jane" not in repr(kept)
     assert len(kept.author_digest) == 24
 
@@ -70,7 +80,7 @@ async def test_an_edit_replaces_the_text_and_is_read_again(room: Room) -> None:
     await room.read_all()
     await room.engine.take([post(1, "$ACME goes down", 60, action=Action.EDITED)])
     await room.read_all()
-    kept = await room.store.get("board:1")
+    kept = await kept_post(room)
     assert (kept.state, kept.text) == (PostState.EDITED, "$ACME goes down")
     assert kept.event_time_nanos == NOON
     assert room.engine.desk.sentiment("ACME").social.score < 0
@@ -83,7 +93,7 @@ async def test_a_deletion_reaches_the_store_the_aggregate_and_the_reader(room: R
     await room.engine.take([post(1, action=Action.DELETED)])
     await room.engine.delete("board:2")
     assert room.engine.desk.sentiment("ACME").social.post_count == 0
-    assert (await room.store.get("board:1")).text == ""
+    assert (await kept_post(room)).text == ""
     assert room.reader.forgotten == ["board:1", "board:2"]
     with pytest.raises(NotFound, match="no post"):
         await room.engine.delete("board:9")
@@ -150,13 +160,15 @@ async def test_listeners_hear_entities_changes_and_alerts(room: Room) -> None:
     trends = room.publisher.follow_trends(5.0)
     changes = room.publisher.follow_changes(0, 0.01)
     assert await anext(changes) == ([], 0)
-    waiting = [anext(entities), anext(trends)]
-    tasks = [asyncio.ensure_future(one) for one in waiting]
+    first_entities, first_trends = (
+        asyncio.ensure_future(anext(entities)),
+        asyncio.ensure_future(anext(trends)),
+    )
     await asyncio.sleep(0)
     await room.engine.take([post(n, f"$ACME up for reason {n * 13}", n) for n in range(1, 13)])
-    names, _ = await tasks[0]
+    names, _ = await first_entities
     assert names == ["ACME"]
-    assert [trend.entity for trend in await tasks[1]] == ["ACME"]
+    assert [trend.entity for trend in await first_trends] == ["ACME"]
     found, reached = await anext(changes)
     assert [one.post_id for _, one in found] == [f"board:{n}" for n in range(1, 13)]
     assert reached == 12
