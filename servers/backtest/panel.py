@@ -17,17 +17,24 @@ from servers.recordings.table import Doubles
 
 
 def read_panel(
-    path: Path, is_bars: bool, calendar: str, calendars: Calendars, bin_nanos: int = BIN_NANOS
+    path: Path,
+    is_bars: bool,
+    calendar: str,
+    calendars: Calendars,
+    bin_nanos: int = BIN_NANOS,
+    *,
+    must_be_ordered: bool = False,
 ) -> Panel:
     """Return volume and mean price by symbol, session and bin, of the symbols that traded.
 
-    A bar counts in the bin that holds its start. Bars whose rows are in no order are read whole. Raises
-    InvalidInput FILE_MALFORMED with the row, VALUE_OUT_OF_RANGE for a file in which nothing traded.
+    A bar counts in the bin that holds its start. Bars whose rows are in no order are read whole, unless
+    `must_be_ordered`: they are to be replayed. Raises InvalidInput FILE_MALFORMED with the row,
+    VALUE_OUT_OF_RANGE for a file in which nothing traded.
     """
     try:
         return _streamed(TapeFile(path, is_bars, calendar, calendars), bin_nanos)
     except InvalidInput as error:
-        if is_bars and isinstance(error.__cause__, RowsOutOfOrder):
+        if is_bars and not must_be_ordered and isinstance(error.__cause__, RowsOutOfOrder):
             return load_panel(load_bars(path), calendar, calendars, bin_nanos)
         raise
 

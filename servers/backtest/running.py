@@ -62,7 +62,13 @@ def run_backtest(
     check_options(options)
     told = progress or (lambda what, done, total: None)
     told("reading", 0, 1)
-    panel = read_panel(options.path, options.is_bars, options.calendar, calendars or Calendars())
+    panel = read_panel(
+        options.path,
+        options.is_bars,
+        options.calendar,
+        calendars or Calendars(),
+        must_be_ordered=not options.is_zero_size,
+    )
     told("reading", 1, 1)
     until = options.train_until or None
     if options.is_zero_size:

@@ -11,7 +11,7 @@ import numpy as np
 from native.backtest import Parent, finish, replay
 from servers.backtest.inputs import DayInputs
 from servers.backtest.options import BacktestOptions
-from servers.backtest.orders import DayOrders, Order, Variant
+from servers.backtest.orders import DayOrders, Order
 from servers.backtest.tape import Prints, TapeFile
 from servers.calendars import Calendars
 
@@ -146,12 +146,4 @@ def outcome(order: Order, inputs: DayInputs) -> Outcome:
         participation=parent.done_nanos / (parent.done_nanos + parent.market_volume_nanos),
         children=parent.child_count,
         fills=parent.fill_count,
-    )
-
-
-def variant_label(variant: Variant) -> str:
-    """Return a variant in one word, as logs and files name it."""
-    cap = "capped" if variant.is_capped else "uncapped"
-    return (
-        f"{variant.algorithm}/{variant.size:g}/{variant.placement}/{cap}/{variant.scale:g}/{variant.side:+d}"
     )

@@ -95,6 +95,14 @@ def test_prints_carry_all_of_the_volume_in_the_order_of_time(bars_file: Path, ca
     assert total == int(panel.volumes[1].sum()) * 10**9
 
 
+def test_bars_in_no_order_are_refused_where_they_are_to_be_replayed(
+    bars_lines: list[str], write: Write, calendars: Calendars
+) -> None:
+    path = write([bars_lines[0], *reversed(bars_lines[1:50])])
+    with pytest.raises(InvalidInput, match="row 2, column start_time_ms: the time runs backwards"):
+        read_panel(path, True, "XNYS", calendars, must_be_ordered=True)
+
+
 def test_bars_in_no_order_are_read_whole_and_give_the_same_panel(
     bars_lines: list[str], bars_file: Path, write: Write, calendars: Calendars
 ) -> None:
