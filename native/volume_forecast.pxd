@@ -34,9 +34,10 @@ cdef inline void predict(state_t *state, const dynamics_t *by, bint is_new_day) 
         state.level_var = by.level_persistence * by.level_persistence * state.level_var + by.level_variance
 
 
-cdef inline innovation_t correct(state_t *state, const dynamics_t *by, double observed) noexcept nogil:
+cdef inline void correct(
+    state_t *state, const dynamics_t *by, double observed, innovation_t *found
+) noexcept nogil:
     """Take an observation less its seasonal; what of its error lies beyond outlier_sd deviations is an outlier."""
-    cdef innovation_t found
     cdef double with_level = state.level_var + state.cross, with_ar = state.cross + state.ar_var
     cdef double bound, gain_level, gain_ar
     found.error = observed - state.level - state.ar
@@ -54,7 +55,6 @@ cdef inline innovation_t correct(state_t *state, const dynamics_t *by, double ob
     state.level_var -= gain_level * with_level
     state.cross -= gain_level * with_ar
     state.ar_var -= gain_ar * with_ar
-    return found
 
 
 cdef class VolumeForecast:

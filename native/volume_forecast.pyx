@@ -83,6 +83,7 @@ cdef class VolumeForecast:
         Raises ValueError for a bin already taken or past the last, or a negative or not finite volume, and when no
         day has begun.
         """
+        cdef innovation_t found
         if not self.has_begun:
             raise ValueError("no day has begun")
         if bin_index < self.at or bin_index >= self.bins:
@@ -93,7 +94,7 @@ cdef class VolumeForecast:
             predict(&self.state, &self.by, False)
             self.at += 1
         if volume > 0.0:
-            correct(&self.state, &self.by, log(volume) - self.seasonal[bin_index])
+            correct(&self.state, &self.by, log(volume) - self.seasonal[bin_index], &found)
         if bin_index < self.bins - 1:
             predict(&self.state, &self.by, False)
         self.at = bin_index + 1
@@ -202,7 +203,7 @@ cdef double em_pass(
         predicted[i] = state
         outliers[i] = 0.0
         if isfinite(observed[i]):
-            found = correct(&state, by, observed[i] - seasonal[i % bins])
+            correct(&state, by, observed[i] - seasonal[i % bins], &found)
             outliers[i] = found.outlier
             residual = found.error - found.outlier
             likelihood -= (log(PI2 * found.variance) + residual * residual / found.variance) / 2
