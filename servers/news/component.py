@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine, Sequence
 
-from servers.model.errors import InvalidInput, TapelineError
+from servers.model.errors import TapelineError
 from servers.model.nanos import NANO
-from servers.news.adapters.files import FilePosts
 from servers.news.adapters.intelligence import GrpcReader
 from servers.news.adapters.market import GrpcMarket
-from servers.news.adapters.simulated import SimulatedPosts
+from servers.news.adapters.platforms.session import WallPause
 from servers.news.adapters.spans import NewsSpans
 from servers.news.adapters.store import SqlPostStore
 from servers.news.domain.desk import KEPT_NANOS, Desk
@@ -21,6 +20,7 @@ from servers.news.ports import PostSource
 from servers.news.publishing import Publisher
 from servers.news.service import NewsService, registration
 from servers.news.settings import NewsSettings
+from servers.news.sources import check_sources, sources
 from servers.runtime.component import Context, Registration
 
 FADING_NANOS = 60 * NANO
@@ -31,8 +31,7 @@ class NewsServer:
     """News without its transport. SERVING when its store is open; posts come once market_data answers."""
 
     def __init__(self, settings: NewsSettings, context: Context) -> None:
-        if settings.source == "file" and settings.file is None:
-            raise InvalidInput("FIELD_MISSING", "source = file needs the setting `file`", field="file")
+        check_sources(settings)
         self._settings = settings
         self._context = context
         self._store = SqlPostStore(
@@ -78,19 +77,11 @@ class NewsServer:
         self.engine.desk.link_with(Linker(await self._market.names()))
         await self.engine.restore(lambda newest: newest - KEPT_NANOS)
         self.engine.publisher.entities(set(self.engine.desk.entities))
-        source = self._source()
-        if source is not None:
+        log = self._context.telemetry.log
+        for source in await sources(self._settings, self._market, self._store, WallPause(), log):
             self._run(self._deliver(source))
         if self._settings.source != "file":
             self._run(self._follow_time())
-
-    def _source(self) -> PostSource | None:
-        settings, log = self._settings, self._context.telemetry.log
-        if settings.source == "file" and settings.file is not None:
-            return FilePosts(settings.file, settings.file_source, settings.file_speed)
-        if settings.source == "simulated":
-            return SimulatedPosts(self._market, self._market, settings.social_seed, log)
-        return None
 
     async def _deliver(self, source: PostSource) -> None:
         await source.run(self.engine.take)

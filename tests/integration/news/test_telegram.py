@@ -14,6 +14,7 @@ from telethon import TelegramClient, errors
 from telethon.sessions import MemorySession
 from telethon.tl import functions, types
 
+from servers.news.adapters.platforms import telegram
 from servers.news.adapters.platforms.following import PolledPosts
 from servers.news.adapters.platforms.telegram import TelegramPlatform
 from servers.news.domain.pacing import RateLimit
@@ -69,6 +70,8 @@ class ScriptedSender:
         return answer
 
     def answer(self, request: Any) -> Any:
+        assert isinstance(request, functions.InvokeWithoutUpdatesRequest)
+        request = request.query
         if isinstance(request, functions.channels.GetFullChannelRequest):
             full = types.ChannelFull(
                 id=request.channel.channel_id,
@@ -128,7 +131,7 @@ class ScriptedSender:
 
 
 def client_of(sender: ScriptedSender) -> TelegramClient:
-    client = TelegramClient(MemorySession(), 1, "hash", flood_sleep_threshold=0, request_retries=1)
+    client = telegram.client_of(MemorySession(), 1, "hash")
     client._sender = sender
     client._flood_waited_requests = Forgetful()
     return client

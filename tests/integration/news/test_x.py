@@ -191,7 +191,9 @@ async def test_the_stream_with_search_behind_it_loses_nothing_over_an_hour_of_di
     server, pause = prepared(world())
     collector = Collector()
     async with serving(server.app) as address:
-        source = XPosts(platform_of(address, pause), pause, Lines())
+        platform = platform_of(address, pause)
+        polled = PolledPosts(platform, pause, Lines(), poll_seconds=1.0, review_seconds=60.0)
+        source = XPosts(platform, polled, pause, Lines())
         await run_out(source, collector, pause)
     assert server.gate.violations == 0
     assert server.streams > 5

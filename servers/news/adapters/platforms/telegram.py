@@ -22,11 +22,18 @@ _T = TypeVar("_T")
 PAGE = 100
 
 
+def client_of(session: Any, api_id: int, api_hash: str) -> TelegramClient:
+    """Return a client that refuses rather than waits: whoever follows Telegram waits."""
+    return TelegramClient(
+        session, api_id, api_hash, flood_sleep_threshold=0, request_retries=1, receive_updates=False
+    )
+
+
 class TelegramPlatform:
     """`Platform` of some channels that the account has joined, or that are public.
 
     Args:
-        client: not yet connected; its own waiting is off (`flood_sleep_threshold=0`), since this class waits.
+        client: of `client_of`, not yet connected.
         channels: user names or input peers.
         limit: of requests; flood waits take precedence.
     """

@@ -188,13 +188,21 @@ class XPosts:
     to 16 s, HTTP errors 5 s doubling up to 320 s, too many connections 60 s doubling.
     """
 
-    def __init__(self, platform: XPlatform, pause: Pause, log: Log, *, review_seconds: float = 60.0) -> None:
+    def __init__(
+        self,
+        platform: XPlatform,
+        polled: PolledPosts,
+        pause: Pause,
+        log: Log,
+        *,
+        search_seconds: float = 60.0,
+    ) -> None:
         self.name = platform.name
-        self.polled = PolledPosts(platform, pause, log, poll_seconds=0.0, review_seconds=review_seconds)
+        self._polled = polled
         self._platform = platform
         self._pause = pause
         self._log = log
-        self._review_nanos = round(review_seconds * NANO)
+        self._search_nanos = round(search_seconds * NANO)
         self._searched = 0
         self._network = BackOff(0.0, 16.0, 1.0, 0.25)
         self._http = BackOff(5.0, 320.0)
@@ -212,10 +220,10 @@ class XPosts:
         async def heard(line: bytes) -> None:
             if line:
                 answer = json.loads(line)
-                await self.polled.watch.hand_on(self._platform.posts(answer), take)
+                await self._polled.watch.hand_on(self._platform.posts(answer), take)
                 if "data" not in answer and "errors" in answer:
                     raise _Ended(str(answer["errors"][0].get("title", "disconnected")))
-            if self._pause.now_nanos() - self._searched >= self._review_nanos:
+            if self._pause.now_nanos() - self._searched >= self._search_nanos:
                 await self._catch_up(take)
 
         async def connected() -> None:
@@ -228,7 +236,7 @@ class XPosts:
             await self._set_rules(stream)
             await stream.filter(**FIELDS)
         except RefusedError as refused:
-            await self.polled.wait_out(refused)
+            await self._polled.wait_out(refused)
             return
         current = asyncio.current_task()
         if current is not None and current.cancelling():
@@ -242,8 +250,8 @@ class XPosts:
         """Search for what was missed and look at old posts; a refusal leaves it to the next time."""
         self._searched = self._pause.now_nanos()
         try:
-            await self.polled.poll(take)
-            await self.polled.review(take)
+            await self._polled.poll(take)
+            await self._polled.review(take)
         except RefusedError as refused:
             self._log.warning("a search is refused", source=self.name, reason=str(refused))
 
