@@ -19,7 +19,7 @@ from servers.local.screen import FINAL_STATES, clock, progress_line, progress_ta
 from servers.model.nanos import NANO
 
 REFRESHES_PER_SECOND = 6
-POSTS, ORDERS, PARENTS = 6, 6, 6
+POSTS, ORDERS, PARENTS = 5, 5, 3
 TEXT_WIDTH = 68
 _FLAGS = {
     "is_stale": "stale",

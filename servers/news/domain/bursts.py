@@ -113,7 +113,7 @@ class BurstWatch:
         return len({author for _, author in self._recent})
 
     def usual(self, now_nanos: int) -> Usual:
-        """Return what is usual at this hour of the week; until it is known, at this hour of a day; then ever."""
+        """Return what is usual at this hour of the week; until that is known, of the day; then at all."""
         week = hour_of_week(now_nanos)
         for known in (self._of_week.get(week), self._of_day.get(week % 24)):
             if known is not None and known.windows >= LEARNT_WINDOWS:
