@@ -11,7 +11,7 @@ class PovSchedule(Schedule):
         start_nanos: int,
         end_nanos: int,
         rate: float,
-        slice_nanos: int = 60_000_000_000,
+        slice_nanos: int = ...,
         *,
         own_on_tape: bool = True,
     ) -> None: ...
