@@ -208,7 +208,10 @@ def propose(
         if hold:
             return none(hold)
         room = abs(edge) / (1.0 + policy.edge_margin) - fixed.total_bps
-        limits.append(("EDGE_BELOW_COST", policy.costs.quantity_for_impact(market, room)))
+        affordable = policy.costs.quantity_for_impact(market, room)
+        if affordable <= policy.least_change_nanos(market):
+            return none("EDGE_BELOW_COST")
+        limits.append(("EDGE_BELOW_COST", affordable))
         limits += _book_caps(policy.caps, market, effective, others, 1 if wanted > 0 else -1)
     reason, most = min(limits, key=lambda limit: limit[1])
     size = market.floor_to_lot(min(abs(wanted), most))

@@ -172,6 +172,13 @@ def test_an_edge_that_does_not_pay_for_the_round_trip_opens_nothing() -> None:
     assert propose(POLICY, signal(3.0), ACME, Holding(), Others(), NOW).reason_code == "INSIDE_BAND"
 
 
+def test_an_edge_that_pays_for_next_to_nothing_buys_nothing() -> None:
+    barely = 1.25 * 3.5  # spread and fees of a share at 50, with the margin: no room for impact
+    for bps in (barely, 1.05 * barely):
+        found = propose(POLICY, signal(bps), ACME, Holding(), Others(), NOW)
+        assert (found.action, found.reason_code) == (Action.NONE, "EDGE_BELOW_COST")
+
+
 def test_an_edge_that_pays_for_less_impact_buys_less() -> None:
     found = propose(POLICY, signal(7.0), ACME, Holding(), Others(), NOW)
     assert (found.action, found.reason_code) == (Action.OPEN, "EDGE_BELOW_COST")
