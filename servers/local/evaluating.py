@@ -33,6 +33,10 @@ def evaluate(
             "--margin", help="Minutes before 16:00 New York at which posts are cut.", min=1, max=390
         ),
     ] = 15,
+    simulated: Annotated[
+        bool,
+        typer.Option("--simulated", help="Instead of files: worlds whose planted effect is known."),
+    ] = False,
     quick: Annotated[
         bool, typer.Option("--quick", help="The tables alone: no other configurations, no audits.")
     ] = False,
@@ -46,15 +50,58 @@ def evaluate(
 
     console = terminal()
     try:
-        if tweets is None or prices is None:
-            raise typer.BadParameter("name both files: --tweets FILE --prices FILE")
-        finding = _evaluate_files(console, tweets, prices, margin, quick)
+        if simulated and not (tweets or prices):
+            finding = _evaluate_worlds(console)
+        elif tweets and prices and not simulated:
+            finding = _evaluate_files(console, tweets, prices, margin, quick)
+        else:
+            raise typer.BadParameter("name both files, --tweets FILE --prices FILE, or --simulated alone")
     except TapelineError as error:
         typer.echo(f"tapeline: {error.reason}: {error.message}", err=True)
         raise typer.Exit(EXIT_FAILED) from None
     if json_path:
         json_path.parent.mkdir(parents=True, exist_ok=True)
         json_path.write_text(json.dumps(finding, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def _evaluate_worlds(console: Console) -> dict[str, Any]:
+    # Only the threads of libraries that are loaded can be limited.
+    import sklearn.linear_model  # noqa: F401
+    from threadpoolctl import threadpool_limits
+
+    from servers.signals.evaluation.planted import planted_study
+
+    with threadpool_limits(1), _steps(console) as on_step:
+        finding = planted_study(on_step)
+    console.print(worlds_table(finding))
+    console.print(_control_text(finding["null_control"]), soft_wrap=True)
+    return finding
+
+
+def worlds_table(finding: Mapping[str, Any]) -> Table:
+    """Return what was planted in each world and what was found."""
+    protocol = finding["protocol"]
+    shown = Table(
+        title=f"worlds with a known effect: {protocol['symbols']} symbols, {protocol['sessions']} sessions, "
+        f"{protocol['horizon_minutes']} minutes ahead; gains over max(majority, price-only)",
+        title_justify="left",
+    )
+    for heading in ("effect", "bps", "planted, %", "news_only, %", "social_only, %", "all, %", "p", "found"):
+        shown.add_column(heading, justify="left" if heading == "effect" else "right", no_wrap=True)
+    for world in finding["worlds"]:
+        gains = world["table"]["gains"]
+        shown.add_row(
+            world["effect"],
+            f"{world['effect_bps']:g}",
+            f"{100 * world['planted_relative_gain']:.1f}",
+            *(
+                _with_interval(gains[model]["relative_accuracy"], 1, 100.0)
+                for model in ("news_only", "social_only", "all")
+            ),
+            _figure(world["corrected_p_value"], 3),
+            "yes" if world["is_found"] else "no",
+        )
+    return shown
 
 
 def _evaluate_files(console: Console, tweets: Path, prices: Path, margin: int, quick: bool) -> dict[str, Any]:
@@ -116,13 +163,16 @@ def finding_tables(finding: Mapping[str, Any]) -> Sequence[Table | str]:
         parts += [_scores_table(table), _gains_table(table)]
     if "audits" in finding:
         parts += [_configurations_table(finding["configurations"]), _audits_table(finding["audits"])]
-        control = finding["null_control"]
-        parts.append(
-            f"null control: posts moved in time, {control['draws']} times: {control['found']} gains found "
-            f"(nominal {control['nominal_rate']:.1%}), mean gain {control['mean_relative_gain']:+.1%}"
-        )
+        parts.append(_control_text(finding["null_control"]))
     parts.append(verdict_text(finding["target"], finding["tables"][0]["comparator"]))
     return parts
+
+
+def _control_text(control: Mapping[str, Any]) -> str:
+    return (
+        f"null control: posts moved in time, {control['draws']} times: {control['found']} gains found "
+        f"(nominal {control['nominal_rate']:.1%}), mean gain {control['mean_relative_gain']:+.1%}"
+    )
 
 
 def _scores_table(table: Mapping[str, Any]) -> Table:

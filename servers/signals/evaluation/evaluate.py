@@ -11,7 +11,7 @@ import numpy as np
 
 from servers.model.errors import InvalidInput
 from servers.signals.domain.walk_forward import WalkForward
-from servers.signals.evaluation.audits import Material, Steps, null_control, run_audits
+from servers.signals.evaluation.audits import NULL_DRAWS, Material, Steps, null_control, run_audits
 from servers.signals.evaluation.comparing import ConfigurationLog, Table, compare, kept_moves, verdict
 from servers.signals.evaluation.daily import DailyOptions, build_features, build_panel, sessions_with_posts
 from servers.signals.evaluation.files import Posts, Prices, load_outlets, read_posts, read_prices
@@ -33,6 +33,7 @@ class EvaluationOptions:
     prices: Path
     daily: DailyOptions = field(default_factory=DailyOptions)
     is_quick: bool = False
+    null_draws: int = NULL_DRAWS
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +94,7 @@ def evaluate(options: EvaluationOptions, tone: Tone, on_step: Steps) -> Finding:
         for configuration in ALTERNATIVES:
             table_of(configuration, configuration.name, material.coarse())
         result["audits"] = [audit.to_json() for audit in run_audits(material, features, panel, on_step)]
-        result["null_control"] = null_control(panel, material.coarse(), on_step)
+        result["null_control"] = null_control(panel, material.coarse(), on_step, options.null_draws)
     entries = log.corrected()
     result["tables"] = [table.to_json() for table in tables]
     result["configurations"] = entries

@@ -122,14 +122,13 @@ def read_prices(path: Path) -> Prices:
     Raises InvalidInput FILE_MALFORMED with row (the first after the heading is 1) and column.
     """
     rows: dict[tuple[date, str], tuple[float, ...]] = {}
+    number = 0
     with _opened(path) as file:
-        reader = csv.DictReader(file, strict=True)
-        heading = reader.fieldnames or ()
-        missing = [name for name in PRICE_COLUMNS if name not in heading]
-        if missing:
-            raise _wrong(path, "there is no such column in the heading", column=missing[0])
-        number = 0
         try:
+            reader = csv.DictReader(file, strict=True)
+            missing = [name for name in PRICE_COLUMNS if name not in (reader.fieldnames or ())]
+            if missing:
+                raise _wrong(path, "there is no such column in the heading", column=missing[0])
             for number, record in enumerate(reader, start=1):
                 key, values = _price_row(path, number, record)
                 if key in rows:

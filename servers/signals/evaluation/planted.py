@@ -12,10 +12,10 @@ from servers.signals.evaluation.comparing import ConfigurationLog, compare
 from servers.signals.evaluation.study import ALL, MAJORITY, MODELS, PRICE_ONLY, PRIMARY, Answers, walk
 from servers.signals.training.world import HORIZON_MINUTES, WorldOptions, simulate
 
-EFFECTS_BPS = {"none": 0.0, "small": 8.0, "target": 28.0}
+EFFECTS_BPS = {"none": 0.0, "small": 12.0, "target": 28.0}
 """By name, basis points for an event of strength 1."""
 DELAY_MINUTES, DRAWS = 20, 2
-SESSIONS, SYMBOLS, SEED = 60, 8, 3
+SESSIONS, SYMBOLS, SEED = 120, 8, 3
 SCHEME = WalkForward(first_train_days=15, refit_days=5)
 WITH_REGIME = {
     model: (*groups, Group.REGIME) if Group.PRICE in groups else groups for model, groups in MODELS.items()

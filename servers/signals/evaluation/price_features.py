@@ -54,7 +54,8 @@ def _indicators(close: Doubles) -> tuple[Doubles, Doubles]:
     for at in range(close.shape[1]):
         known = np.isfinite(close[:, at])
         series = np.ascontiguousarray(close[known, at])
-        if len(series) > 40:
+        # Whatever the length: how many sessions follow must not decide what is known of this one.
+        if len(series) > 1:
             rsi[known, at] = talib.RSI(series, timeperiod=14)
             macd[known, at] = talib.MACD(series)[2]
     return rsi, macd
