@@ -14,6 +14,7 @@ from servers.news.adapters.spans import NewsSpans
 from servers.news.adapters.store import SqlPostStore
 from servers.news.domain.desk import KEPT_NANOS, Desk
 from servers.news.domain.linking import Linker
+from servers.news.domain.post import SourcePost
 from servers.news.engine import NewsEngine
 from servers.news.metrics import NewsCollector
 from servers.news.ports import PostSource
@@ -25,6 +26,9 @@ from servers.runtime.component import Context, Registration
 
 FADING_NANOS = 60 * NANO
 """What posts say is published anew after so much market time, since it fades."""
+
+MOST_AHEAD, AHEAD_PAUSE_SECONDS = 2_000, 0.05
+"""A file that is replayed faster than posts are read waits from so many unread posts on."""
 
 
 class NewsServer:
@@ -84,8 +88,15 @@ class NewsServer:
             self._run(self._follow_time())
 
     async def _deliver(self, source: PostSource) -> None:
-        await source.run(self.engine.take)
+        await source.run(self._take_file if self._settings.source == "file" else self.engine.take)
         self._context.telemetry.log.info("a source has ended", source=source.name)
+
+    async def _take_file(self, posts: Sequence[SourcePost]) -> None:
+        """Take posts of a file in, whose time goes on with them; wait for readers that fall behind."""
+        while self.engine.waiting_count > MOST_AHEAD:  # noqa: ASYNC110 - only a full replay ever waits here
+            await asyncio.sleep(AHEAD_PAUSE_SECONDS)
+        await self.engine.take(posts)
+        self.engine.advance(max(post.event_time_nanos for post in posts))
 
     async def _follow_time(self) -> None:
         published = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -49,6 +50,7 @@ class NewsEngine:
         self._log = log
         self._salt = salt.encode()[:64]
         self._waiting: dict[str, None] = {}
+        self._changing = asyncio.Lock()
 
     @property
     def waiting_count(self) -> int:
@@ -74,32 +76,42 @@ class NewsEngine:
                 self._wait(post.post_id)
 
     async def take(self, delivered: Sequence[SourcePost]) -> None:
-        """Take in what a source delivers: each post once, edits and deletions at once."""
-        known = await self._store.known([one.post_id for one in delivered])
-        fresh: list[Post] = []
-        trends: list[Trend] = []
-        for one in delivered:
-            if one.action is Action.DELETED:
-                await self._keep(fresh)
-                await self._delete(one.post_id)
-            elif one.action is Action.EDITED:
-                await self._keep(fresh)
-                trends += await self._edit(one)
-            elif one.post_id in known or not one.text.strip():
-                self.counts["repeated" if one.post_id in known else "empty"] += 1
-            else:
-                known.add(one.post_id)
-                post, found = self._new(one)
-                fresh.append(post)
-                trends += found
-        await self._keep(fresh)
+        """Take in what a source delivers: each post once, edits and deletions of them; stored together."""
+        async with self._changing:
+            known = await self._store.known([one.post_id for one in delivered])
+            changed: list[Post] = []
+            forgotten: list[str] = []
+            trends: list[Trend] = []
+            for one in delivered:
+                if one.action is Action.DELETED:
+                    gone = await self._deleted(one.post_id)
+                    changed += [gone] if gone is not None else []
+                    forgotten.append(one.post_id)
+                elif one.action is Action.EDITED:
+                    edited, found = await self._edited(one)
+                    changed += [edited] if edited is not None else []
+                    forgotten.append(one.post_id)
+                    trends += found
+                elif one.post_id in known or not one.text.strip():
+                    self.counts["repeated" if one.post_id in known else "empty"] += 1
+                else:
+                    known.add(one.post_id)
+                    post, found = self._new(one)
+                    changed.append(post)
+                    trends += found
+            await self._keep(changed)
+            self._wait_for_reading(changed)
         self.publisher.trends(trends)
+        await self._reader_forgets(forgotten)
 
     async def delete(self, post_id: str) -> Post:
         """Take a post back everywhere. Raises NotFound POST_UNKNOWN."""
-        post = await self._delete(post_id)
-        if post is None:
-            raise NotFound("POST_UNKNOWN", f"no post {post_id}", post_id=post_id)
+        async with self._changing:
+            post = await self._deleted(post_id)
+            if post is None:
+                raise NotFound("POST_UNKNOWN", f"no post {post_id}", post_id=post_id)
+            await self._keep([post])
+        await self._reader_forgets([post_id])
         return post
 
     def advance(self, now_nanos: int) -> None:
@@ -138,7 +150,7 @@ class NewsEngine:
                 self.counts[
                     "shed" if any(r.is_shed for r in by_post[before.post_id].values()) else "read"
                 ] += 1
-        await self._keep(read, is_new=False)
+        await self._keep(read)
         return len(batch)
 
     def _new(self, one: SourcePost, *, state: PostState = PostState.LIVE) -> tuple[Post, list[Trend]]:
@@ -167,18 +179,15 @@ class NewsEngine:
             self.counts[name] += holds
         return post, trends
 
-    async def _edit(self, one: SourcePost) -> list[Trend]:
+    async def _edited(self, one: SourcePost) -> tuple[Post | None, list[Trend]]:
         kept = self.desk.posts.get(one.post_id) or await self._store.get(one.post_id)
         if kept is None or kept.state is PostState.DELETED or not one.text.strip():
-            return []
-        await self._reader_forgets(one.post_id)
+            return None, []
         changed = replace(one, event_time_nanos=kept.event_time_nanos, kind=kept.kind)
-        post, trends = self._new(changed, state=PostState.EDITED)
         self.counts["edited"] += 1
-        await self._keep([post])
-        return trends
+        return self._new(changed, state=PostState.EDITED)
 
-    async def _delete(self, post_id: str) -> Post | None:
+    async def _deleted(self, post_id: str) -> Post | None:
         self._waiting.pop(post_id, None)
         post = self.desk.delete(post_id)
         if post is None:
@@ -186,28 +195,30 @@ class NewsEngine:
             if kept is None:
                 return None
             post = kept.deleted()
-        await self._reader_forgets(post_id)
         self.counts["deleted"] += 1
-        await self._keep([post], is_new=False)
         return post
 
-    async def _reader_forgets(self, post_id: str) -> None:
+    async def _reader_forgets(self, post_ids: Sequence[str]) -> None:
+        if not post_ids:
+            return
         try:
-            await self._reader.forget([post_id])
+            await self._reader.forget(post_ids)
         except TapelineError as error:
             # It keeps answers for half an hour and no texts; a deletion here never waits for it.
-            self._log.warning("intelligence was not told of a deletion", reason=error.reason, post_id=post_id)
+            self._log.warning(
+                "intelligence was not told of deletions", reason=error.reason, count=len(post_ids)
+            )
 
-    async def _keep(self, posts: list[Post], *, is_new: bool = True) -> None:
-        """Store posts, then tell whoever listens; empties `posts`."""
-        if not posts:
-            return
-        sequences = await self._store.put(posts)
+    async def _keep(self, posts: Sequence[Post]) -> None:
+        """Store posts, then tell whoever listens."""
+        if posts:
+            sequences = await self._store.put(posts)
+            self.publisher.changes(list(zip(sequences, posts, strict=True)))
+
+    def _wait_for_reading(self, posts: Sequence[Post]) -> None:
         for post in posts:
-            if is_new and post.is_relevant:
+            if post.is_relevant and self.desk.posts.get(post.post_id) is post:
                 self._wait(post.post_id)
-        self.publisher.changes(list(zip(sequences, posts, strict=True)))
-        posts.clear()
 
     def _wait(self, post_id: str) -> None:
         self._waiting[post_id] = None

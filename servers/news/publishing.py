@@ -17,7 +17,9 @@ class Publisher:
     """Hands changes on. Posts are events (a reader that falls behind is cut off), entities are states."""
 
     def __init__(self) -> None:
-        self._changes: deque[tuple[int, Post]] = deque(maxlen=KEPT_CHANGES)
+        self._changes: deque[tuple[int, str]] = deque()
+        self._posts: dict[str, tuple[int, Post]] = {}
+        """Each post of a change as it stands now, and how many changes it has: no earlier text is kept."""
         self._trends: deque[Trend] = deque(maxlen=1_000)
         self._dirty: dict[object, dict[str, None]] = {}
         self._conflated: dict[object, int] = {}
@@ -25,11 +27,25 @@ class Publisher:
         self.last_sequence = 0
 
     def changes(self, changes: Sequence[tuple[int, Post]]) -> None:
-        """Publish posts as they changed, and the entities that they speak of."""
-        self._changes.extend(changes)
+        """Publish posts as they changed, and the entities that they speak of or spoke of."""
+        entities: set[str] = set()
+        for sequence, post in changes:
+            count, before = self._posts.get(post.post_id, (0, post))
+            entities.update(link.entity for link in (*before.links, *post.links))
+            self._changes.append((sequence, post.post_id))
+            self._posts[post.post_id] = (count + 1, post)
+            if len(self._changes) > KEPT_CHANGES:
+                self._drop(self._changes.popleft()[1])
         if changes:
             self.last_sequence = changes[-1][0]
-        self.entities({link.entity for _, post in changes for link in post.links})
+        self.entities(entities)
+
+    def _drop(self, post_id: str) -> None:
+        count, post = self._posts[post_id]
+        if count == 1:
+            del self._posts[post_id]
+        else:
+            self._posts[post_id] = (count - 1, post)
 
     def entities(self, entities: set[str]) -> None:
         """Say that what posts say of entities has changed."""
@@ -66,6 +82,8 @@ class Publisher:
     ) -> AsyncIterator[tuple[list[tuple[int, Post]], int]]:
         """Yield changes after a sequence, at most 200 at a time, and the sequence reached.
 
+        A change of a post that has changed again comes with the post as it stands now.
+
         Raises OutOfRange SEQUENCE_AHEAD above the last sequence, SEQUENCE_EXPIRED below what is kept.
         """
         if after > self.last_sequence:
@@ -78,7 +96,11 @@ class Publisher:
                 first = self._changes[0][0] if self._changes else self.last_sequence + 1
                 if reached + 1 < first:
                     raise OutOfRange("SEQUENCE_EXPIRED", sequence=reached, first_sequence=first)
-                found = [change for change in self._changes if change[0] > reached][:200]
+                found = [
+                    (sequence, self._posts[post_id][1])
+                    for sequence, post_id in self._changes
+                    if sequence > reached
+                ][:200]
                 if found:
                     reached = found[-1][0]
                 yield found, reached
@@ -87,14 +109,22 @@ class Publisher:
         finally:
             self._wakers.discard(waker)
 
-    async def follow_trends(self, wait_seconds: float) -> AsyncIterator[list[Trend]]:
-        """Yield alerts from now on; an empty list when none came for long."""
-        reached = self._trends[-1].sequence if self._trends else 0
+    async def follow_trends(self, after: int, wait_seconds: float) -> AsyncIterator[list[Trend]]:
+        """Yield alerts after a sequence, or from now on when it is 0; an empty list when none came for long.
+
+        Raises OutOfRange SEQUENCE_AHEAD above the last one.
+        """
+        last = self._trends[-1].sequence if self._trends else 0
+        if after > last:
+            raise OutOfRange("SEQUENCE_AHEAD", sequence=after, last_sequence=last)
+        reached = after or last
         waker = asyncio.Event()
         self._wakers.add(waker)
         try:
             while True:
-                await self._wait(waker, wait_seconds)
+                if reached >= last:
+                    await self._wait(waker, wait_seconds)
+                last = 0
                 found = [trend for trend in self._trends if trend.sequence > reached]
                 reached = found[-1].sequence if found else reached
                 yield found

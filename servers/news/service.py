@@ -122,7 +122,8 @@ class NewsService(news_service_pb2_grpc.NewsServiceServicer):
     async def StreamTrends(
         self, request: pb.StreamTrendsRequest, context: Any
     ) -> AsyncIterator[pb.StreamTrendsResponse]:
-        async for trends in self._engine.publisher.follow_trends(HEARTBEAT_SECONDS):
+        after = check_range("resume_after_sequence", request.resume_after_sequence, 0, 2**63 - 1)
+        async for trends in self._engine.publisher.follow_trends(after, HEARTBEAT_SECONDS):
             yield pb.StreamTrendsResponse(trends=[wire.trend_to_wire(trend) for trend in trends])
 
     async def DeletePost(self, request: pb.DeletePostRequest, context: Any) -> pb.DeletePostResponse:

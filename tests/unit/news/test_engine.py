@@ -103,7 +103,7 @@ async def test_a_deletion_does_not_wait_for_the_reader(room: Room) -> None:
     await room.engine.take([post(1)])
     room.reader.is_up = False
     await room.engine.delete("board:1")
-    assert room.log.lines == ["intelligence was not told of a deletion"]
+    assert room.log.lines == ["intelligence was not told of deletions"]
     assert room.engine.waiting_count == 0
 
 
@@ -157,7 +157,7 @@ async def test_copies_without_reach_and_news_are_a_suspected_pump(room: Room) ->
 
 async def test_listeners_hear_entities_changes_and_alerts(room: Room) -> None:
     entities = room.publisher.follow_entities(5.0)
-    trends = room.publisher.follow_trends(5.0)
+    trends = room.publisher.follow_trends(0, 5.0)
     changes = room.publisher.follow_changes(0, 0.01)
     assert await anext(changes) == ([], 0)
     first_entities, first_trends = (
@@ -169,6 +169,9 @@ async def test_listeners_hear_entities_changes_and_alerts(room: Room) -> None:
     names, _ = await first_entities
     assert names == ["ACME"]
     assert [trend.entity for trend in await first_trends] == ["ACME"]
+    assert [trend.sequence for trend in await anext(room.publisher.follow_trends(0, 0.01))] == []
+    with pytest.raises(OutOfRange, match="above"):
+        await anext(room.publisher.follow_trends(99, 0.01))
     found, reached = await anext(changes)
     assert [one.post_id for _, one in found] == [f"board:{n}" for n in range(1, 13)]
     assert reached == 12
@@ -205,3 +208,30 @@ async def test_a_simulated_session_runs_through_the_pipeline(room: Room) -> None
     written = sum(one.action is Action.WRITTEN for one in posts)
     assert room.engine.counts["taken"] == written + room.engine.counts["edited"]
     assert room.engine.waiting_count == 0
+
+
+async def test_readers_of_changes_get_no_text_of_a_post_that_was_taken_back_or_changed(room: Room) -> None:
+    await room.engine.take([post(1, "$ACME goes up, planted"), post(2, "$BOLT goes down, planted too")])
+    await room.engine.take(
+        [
+            post(1, "", action=Action.DELETED),
+            post(2, "$BOLT is as it was", action=Action.EDITED),
+            post(3, "$CRUX goes up, planted in a group that takes it back"),
+            post(3, "", action=Action.DELETED),
+        ]
+    )
+    changes, reached = await anext(room.publisher.follow_changes(0, 0.01).__aiter__())
+    assert changes == []
+    assert reached == 6
+    changes, reached = await anext(aiter(room.publisher.follow_changes(1, 0.01)))
+    assert [sequence for sequence, _ in changes] == [2, 3, 4, 5, 6]
+    assert not any("planted" in one.text for _, one in changes)
+    assert [one.text for _, one in changes if one.text] == ["$BOLT is as it was"] * 2
+
+
+async def test_whoever_follows_entities_hears_of_a_deletion(room: Room) -> None:
+    await room.engine.take([post(1, "$ACME goes up")])
+    following = aiter(room.publisher.follow_entities(0.01))
+    assert (await anext(following))[0] == []
+    await room.engine.delete("board:1")
+    assert (await anext(following))[0] == ["ACME"]

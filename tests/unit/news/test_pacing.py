@@ -166,11 +166,13 @@ def test_a_source_that_lacks_something_is_refused_by_the_name_of_the_setting(
     given_: dict[str, object], field: str
 ) -> None:
     with pytest.raises(InvalidInput) as refused:
-        check_sources(NewsSettings(**given_))  # type: ignore[arg-type]
+        check_sources(NewsSettings.model_validate(given_))
     assert refused.value.metadata["field"] == field
 
 
 def test_secrets_do_not_show() -> None:
-    settings = NewsSettings(x_bearer_token="very secret", reddit_client_secret="very secret")  # type: ignore[arg-type]
+    settings = NewsSettings.model_validate(
+        {"x_bearer_token": "very secret", "reddit_client_secret": "very secret"}
+    )
     assert "very secret" not in repr(settings)
     assert "very secret" not in str(settings.model_dump())
