@@ -12,7 +12,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[2]
-OWN = {"servers", "native", "tapeline", "benchmarks", "tests"}
+OWN = {"servers", "native", "tapeline", "benchmarks", "tests", "triton_models"}
 # Imported by a library, not by us: typer and pydantic-settings pull in what they need themselves.
 NEVER_IMPORTED = {"tapeline-stubs"}
 

@@ -15,8 +15,10 @@ IDS_OF_OTHER_NAMES = {"tapeline.risk.v1.RiskService.CheckExecution": {"execution
 STATE_STREAMS = {
     "tapeline.execution.v1.ExecutionService.StreamExecution",
     "tapeline.marketdata.v1.MarketDataService.StreamQuotes",
+    "tapeline.news.v1.NewsService.StreamSentiment",
     "tapeline.portfolio.v1.PortfolioService.StreamPortfolio",
     "tapeline.risk.v1.RiskService.StreamRiskState",
+    "tapeline.signals.v1.SignalsService.StreamSignals",
 }
 # Columns are packed: little-endian int64, whose length and unit the comment states.
 NANOS_TYPES = {FieldDescriptorProto.TYPE_INT64, FieldDescriptorProto.TYPE_BYTES}
