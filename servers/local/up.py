@@ -28,6 +28,8 @@ from servers.local.triton import is_installed
 
 FAST = 200.0
 LIVE = 1.0
+TEXTS_PER_SECOND = 8.0
+"""What the LLM is asked at most: about what one thread of a laptop reads."""
 _COLOURS = ("cyan", "magenta", "green", "yellow", "blue", "red", "white")
 
 
@@ -80,6 +82,7 @@ async def make_plan(options: UpOptions) -> MeshPlan:
     if options.recorded is None and not options.trading_only:
         servers = (*TRADING, *READING, *((TRITON,) if is_installed() else ()))
         settings["news"] = {"social_seed": str(options.seed)}
+        settings["intelligence"] = {"budget_texts_per_second": f"{TEXTS_PER_SECOND:g}"}
         exchange["social_seed"] = str(options.seed)
         if options.is_demo:
             exchange["social_effect_bps"] = f"{PLANTED_EFFECT_BPS:g}"

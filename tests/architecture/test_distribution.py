@@ -13,8 +13,8 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[2]
 OWN = {"servers", "native", "tapeline", "benchmarks", "tests", "triton_models"}
-# Imported by a library, not by us: typer and pydantic-settings pull in what they need themselves.
-NEVER_IMPORTED = {"tapeline-stubs"}
+# Imported by a library that does not declare it: tweepy's asyncio client needs async-lru.
+NEVER_IMPORTED = {"tapeline-stubs", "async-lru"}
 
 
 def project(folder: Path) -> dict[str, Any]:
