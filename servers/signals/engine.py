@@ -55,7 +55,6 @@ class _Watch:
 
     session: SessionTimes = field(default_factory=SessionTimes)
     bars: Bars = field(default_factory=Bars.none)
-    sentiment: Sentiment | None = None
     has_fresh_posts: bool = False
     regime: RegimeReading | None = None
     regime_asked_nanos: int = 0
@@ -106,6 +105,8 @@ class SignalsEngine:
         self._on_failure = on_failure
         self._monotonic = monotonic
         self._watches: dict[str, _Watch] = {}
+        # Of every entity, for news may be heard before the instruments are.
+        self._said: dict[str, Sentiment] = {}
         self._listeners: list[Callable[[str], None]] = []
         self._due = asyncio.Event()
 
@@ -114,7 +115,7 @@ class SignalsEngine:
     def watch(self, symbols: Sequence[str]) -> None:
         """Watch these symbols from now on."""
         for symbol in symbols:
-            self._watches.setdefault(symbol, _Watch())
+            self._watches.setdefault(symbol, _Watch(has_fresh_posts=symbol in self._said))
         self._due.set()
 
     def take_time(self, event_time_nanos: int) -> None:
@@ -127,20 +128,19 @@ class SignalsEngine:
         """Take in what posts say; a snapshot replaces everything that was said before."""
         self.is_news_heard = True
         if is_snapshot:
-            for watch in self._watches.values():
-                watch.sentiment = None
+            self._said.clear()
         for sentiment in sentiments:
-            known = self._watches.get(sentiment.symbol)
-            if known is not None:
-                known.has_fresh_posts |= says_other(known.sentiment, sentiment)
-                known.sentiment = sentiment
+            before = self._said.get(sentiment.symbol)
+            self._said[sentiment.symbol] = sentiment
+            watch = self._watches.get(sentiment.symbol)
+            if watch is not None:
+                watch.has_fresh_posts |= says_other(before, sentiment)
         self._due.set()
 
     def lose_news(self) -> None:
         """Forget what posts say: news is not heard, and its last word may be wrong by now."""
         self.is_news_heard = False
-        for watch in self._watches.values():
-            watch.sentiment = None
+        self._said.clear()
 
     def lose_market(self) -> None:
         """Note that market time stands: signals are stale from now on."""
@@ -187,7 +187,7 @@ class SignalsEngine:
             return
         await self._classify(symbol, watch, now)
         fresh, watch.has_fresh_posts = watch.has_fresh_posts, False
-        sentiment = watch.sentiment
+        sentiment = self._said.get(symbol)
         if sentiment is None and self.is_news_heard:
             sentiment = silence(symbol, now)
         signal = make_signal(
@@ -206,7 +206,7 @@ class SignalsEngine:
             return
         watch.regime_asked_nanos = now
         closes = np.rint(watch.bars.close[-REGIME_BARS:] * NANO).astype(np.int64).tolist()
-        watch.regime = await self._regimes.regime(symbol, closes, watch.sentiment, now)
+        watch.regime = await self._regimes.regime(symbol, closes, self._said.get(symbol), now)
 
     def _keep(self, watch: _Watch, signal: Signal, has_fresh_posts: bool) -> None:
         if watch.signal is not None and not has_fresh_posts and signal.post_ids == watch.signal.post_ids:

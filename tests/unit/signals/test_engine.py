@@ -149,6 +149,14 @@ async def test_what_was_said_is_forgotten_with_news_and_missing_is_not_silent() 
     assert not any(feature.is_missing for feature in silent.features if feature.name == "social_score")
 
 
+async def test_posts_that_are_heard_before_the_instruments_count() -> None:
+    desk = Desk()
+    desk.engine.take_sentiment([said(0.8, symbol="LATE")], is_snapshot=True)
+    desk.engine.watch(["LATE"])
+    await desk.at(20)
+    assert desk.engine.signal("LATE").post_ids == ("p1",)
+
+
 async def test_deleted_posts_leave_the_next_signal() -> None:
     desk = Desk()
     desk.engine.take_sentiment([said(0.8)], is_snapshot=True)
