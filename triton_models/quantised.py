@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from triton_models.checkpoint import Matrix
-from triton_models.graph import RUNTIME_DOMAIN, Graph
+from triton_models.graph import RUNTIME_DOMAIN, Graph, float_product
 
 BLOCK = 32
 _LARGEST = 127
@@ -21,7 +21,12 @@ _EIGHT_BIT_ACTIVATIONS = 4
 
 
 def eight_bit_product(graph: Graph, activation: str, name: str, matrix: Matrix) -> str:
-    """Add the product with an `[inputs, outputs]` matrix in 8 bits; inputs is a multiple of the block."""
+    """Add the product with an `[inputs, outputs]` matrix in 8 bits; inputs is a multiple of the block.
+
+    The way down from the feed-forward layer stays in fp32: its input has the widest range of all.
+    """
+    if name.endswith(".down"):
+        return float_product(graph, activation, name, matrix)
     inputs, outputs = matrix.shape
     blocks = matrix.T.reshape(outputs, inputs // BLOCK, BLOCK)
     scales = np.abs(blocks).max(axis=2) / _LARGEST

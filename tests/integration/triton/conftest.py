@@ -69,11 +69,13 @@ class Asker:
     def __init__(self, address: str) -> None:
         self.client = triton_grpc.InferenceServerClient(address)
 
-    def ask(self, *texts: str | bytes, headers: dict[str, str] | None = None) -> Answers:
+    def ask(self, *texts: str | bytes, headers: dict[str, str] | None = None, version: str = "1") -> Answers:
         tensor = triton_grpc.InferInput("TEXT", [len(texts), 1], "BYTES")
         raw = [[text.encode() if isinstance(text, str) else text] for text in texts]
         tensor.set_data_from_numpy(np.array(raw, dtype=object))
-        found = self.client.infer(MODEL, [tensor], model_version="1", headers=headers, client_timeout=30.0)
+        found = self.client.infer(
+            MODEL, [tensor], model_version=version, headers=headers, client_timeout=30.0
+        )
         return Answers(
             found.as_numpy("SCORES"),
             [label.decode() for label in found.as_numpy("LABEL").reshape(-1)],

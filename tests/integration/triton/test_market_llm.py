@@ -36,6 +36,13 @@ def test_a_text_gets_the_same_answer_alone_and_beside_others(asker: Asker) -> No
     assert np.abs(together - alone).max() < 1e-3
 
 
+def test_version_two_in_eight_bits_stands_beside_version_one_and_agrees_with_it(asker: Asker) -> None:
+    first, second = (asker.ask(BAD, PLAIN, GOOD, version=version) for version in ("1", "2"))
+    assert all(version.startswith("market_llm-2-int8-head_") for version in second.versions)
+    assert second.labels == first.labels
+    assert 0 < np.abs(second.scores - first.scores).max() < 0.2
+
+
 @pytest.mark.parametrize(
     "text",
     ["", " \n\t ", "\x00", "🚀" * 500, b"\xff\xfe broken", "word " * 5_000, "<|im_end|>" * 40],
