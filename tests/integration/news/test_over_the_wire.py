@@ -143,7 +143,7 @@ async def test_a_deletion_reaches_every_file_and_reader_and_lasts_over_a_restart
     assert answer.post.state == post_pb2.POST_STATE_DELETED
     assert not answer.post.text
     assert "board:2" in newsroom.intelligence.forgotten
-    changes = []
+    changes: list[pb.PostChange] = []
     async for message in newsroom.stub.StreamPosts(pb.StreamPostsRequest(resume_after_sequence=1)):
         changes += message.changes
         if changes and changes[-1].post.state == post_pb2.POST_STATE_DELETED:
