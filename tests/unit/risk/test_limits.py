@@ -46,7 +46,9 @@ def test_controls_forget_what_they_joined_when_limits_change() -> None:
 
 
 def test_the_file_that_is_shipped_lets_the_demonstration_trade() -> None:
-    demo, rupees = load_limits_file(DEFAULT_LIMITS_FILE)
+    demo, autopilot, rupees = load_limits_file(DEFAULT_LIMITS_FILE)
+    assert autopilot.account == "autopilot"
+    assert autopilot.max_gross_exposure == usd(10_000_000)
     assert (demo.account, demo.max_position_nanos) == ("demo", 10_000_000 * NANO)
     assert demo.buying_power == usd(500_000_000)
     assert (rupees.account, base_currency(rupees)) == ("demo-inr", "INR")
