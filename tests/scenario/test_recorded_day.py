@@ -111,15 +111,15 @@ async def test_a_vwap_order_on_a_recorded_day(
         "4h",
     )
     trades = eligible_trades(path, "BAC")
-    start_ms, end_ms = (report[f"interval_{edge}_time_nanos"] / 1e6 for edge in ("start", "end"))
-    inside = [trade for trade in trades if start_ms <= trade[0] < end_ms]
+    start, end = (report[f"interval_{edge}_time_nanos"] for edge in ("start", "end"))
+    inside = [trade for trade in trades if start <= trade[0] * 1_000_000 < end]
     volume = math.fsum(size for _, _, size, _ in inside)
     vwap = math.fsum(price * size for _, price, size, _ in inside) / volume
     assert report["interval_vwap"] == pytest.approx(vwap, rel=1e-9)
     assert report["interval_trade_count"] == len(inside)
     assert report["interval_volume"] == volume
     assert report["eligibility_rule"]
-    assert end_ms >= OPEN_MS + 4 * HOUR_MS
+    assert end >= (OPEN_MS + 4 * HOUR_MS) * 1_000_000
 
     fills = await fills_of(mesh, report["execution_id"])
     assert sum(size for _, size, _ in fills) == report["filled_quantity_nanos"]

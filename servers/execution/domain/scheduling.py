@@ -23,7 +23,7 @@ from servers.model.clock import NANOS_PER_SECOND
 from servers.model.instrument import Instrument
 from servers.model.nanos import NANO
 
-_TAIL_SHARE = 40
+_TAIL_SHARE = 20
 _STALE_SILENCES = 6
 _STALE_BINS = 2
 _REFERENCE_RATE = 0.01
