@@ -68,14 +68,18 @@ def test_a_text_that_was_read_is_answered_from_the_cache(asker: Asker) -> None:
 
 
 def test_the_spans_of_a_request_continue_its_callers_trace(asker: Asker, spans: SpanListener) -> None:
-    trace, parent = f"{time.time_ns():032x}", "b7ad6b7169203331"
-    asker.ask(f"{PLAIN} {trace}", headers={"traceparent": f"00-{trace}-{parent}-01"})
-    deadline = time.monotonic() + 20
-    found: list[dict[str, str]] = []
-    while not found and time.monotonic() < deadline:
-        found = [span for span in told(spans) if span["traceId"] == trace]
-        time.sleep(0.05)
-    assert {span["name"] for span in found} == {"InferRequest", "market_llm", "compute"}
+    """Triton hands spans on as it can and drops some on a busy machine: the request is made again then."""
+    parent, deadline = "b7ad6b7169203331", time.monotonic() + 90
+    names: set[str] = set()
+    while names != {"InferRequest", "market_llm", "compute"}:
+        assert time.monotonic() < deadline, f"of {len(told(spans))} spans, the last trace had {names}"
+        trace = f"{time.time_ns():032x}"
+        asker.ask(f"{PLAIN} {trace}", headers={"traceparent": f"00-{trace}-{parent}-01"})
+        asked_until = time.monotonic() + 8
+        while len(names) < 3 and time.monotonic() < asked_until:
+            found = [span for span in told(spans) if span["traceId"] == trace]
+            names = {span["name"] for span in found}
+            time.sleep(0.05)
     assert [span["parentSpanId"] for span in found if span["name"] == "InferRequest"] == [parent]
 
 
