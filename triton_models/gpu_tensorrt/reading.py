@@ -81,9 +81,10 @@ class Answers:
         found = np.asarray(logits, dtype=np.float64)[:, list(self.tokens)] / (self.temperature or 1.0)
         found += np.asarray(self.bias)
         grown = np.exp(found - found.max(axis=1, keepdims=True))
-        scores = (grown / grown.sum(axis=1, keepdims=True)).astype(np.float32)
-        lowered = np.logical_or(had_orders, self.temperature is None)[:, np.newaxis]
-        return np.where(lowered, np.float32(SHRINKAGE / 3) + np.float32(1 - SHRINKAGE) * scores, scores)
+        scores: NDArray[np.float32] = (grown / grown.sum(axis=1, keepdims=True)).astype(np.float32)
+        lowered = np.logical_or(had_orders, self.temperature is None)
+        scores[lowered] = SHRINKAGE / 3 + (1 - SHRINKAGE) * scores[lowered]
+        return scores
 
 
 class Prompter:
