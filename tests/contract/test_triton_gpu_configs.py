@@ -44,6 +44,17 @@ def batches_over_callers(config: model_config_pb2.ModelConfig, profile: Path) ->
     return bool(config.HasField("dynamic_batching"))
 
 
+def first_of(profile: Path) -> model_config_pb2.ModelConfig:
+    """Return what a request meets first: the front model, or the first step of an ensemble.
+
+    Triton refuses an ensemble with a queue or a warm-up of its own.
+    """
+    front = config_of(profile / "market_llm")
+    steps = front.ensemble_scheduling.step
+    assert not (steps and front.model_warmup)
+    return config_of(profile / steps[0].model_name) if steps else front
+
+
 def test_there_is_a_profile_to_check() -> None:
     assert TENSORRT in PROFILES
     assert {path.name for path in MODELS if path.parent == TENSORRT} == {
@@ -61,16 +72,13 @@ def test_the_front_model_has_the_embedded_ones_contract(profile: Path) -> None:
     assert front.max_batch_size == embedded.max_batch_size == BATCH
     assert inputs_of(front) == inputs_of(embedded)
     assert outputs_of(front) == outputs_of(embedded)
-    assert {warmup.batch_size for warmup in front.model_warmup} == {1, BATCH}
+    assert {warmup.batch_size for warmup in first_of(profile).model_warmup} == {1, BATCH}
     assert batches_over_callers(front, profile)
 
 
 @pytest.mark.parametrize("profile", PROFILES, ids=model_id)
 def test_the_first_queue_is_bounded_and_takes_a_requests_own_deadline(profile: Path) -> None:
-    front = config_of(profile / "market_llm")
-    steps = front.ensemble_scheduling.step
-    first = config_of(profile / steps[0].model_name) if steps else front
-    ours, embedded = first.dynamic_batching, config_of(EMBEDDED / "market_llm").dynamic_batching
+    ours, embedded = first_of(profile).dynamic_batching, config_of(EMBEDDED / "market_llm").dynamic_batching
     assert ours.default_queue_policy == embedded.default_queue_policy
     assert ours.max_queue_delay_microseconds <= embedded.max_queue_delay_microseconds
 
