@@ -23,8 +23,8 @@ class DayForecasts:
     """What is known of each symbol (rows) before a session opens.
 
     Attributes:
-        curves: expected share of volume by bin of this session.
-        volumes: expected volume of this session, NaN for a symbol without history.
+        curves: expected share of volume by bin of the session to come.
+        volumes: expected volume of the session to come, NaN for a symbol without history.
         previous_prices: the last price of earlier sessions, NaN where there is none.
         typical_moves: mean absolute log return from close to close.
         coefficients: of `ShareForecast`.

@@ -1,6 +1,7 @@
 """Plain-Python twins of the schedules: the specification, as exact and as slow as it needs to be."""
 
 import math
+from abc import ABC, abstractmethod
 from bisect import bisect
 from collections.abc import Sequence
 from fractions import Fraction
@@ -13,7 +14,7 @@ NODES = (-2.8569700138728056, -1.3556261799742659, 0.0, 1.3556261799742659, 2.85
 WEIGHTS = (0.011257411327720689, 0.22207592200561266, 8 / 15, 0.22207592200561266, 0.011257411327720689)
 
 
-class CurveTwin:
+class CurveTwin(ABC):
     """A schedule along a share of time that is known beforehand."""
 
     def __init__(self, quantity: int, start: int, end: int) -> None:
@@ -21,8 +22,9 @@ class CurveTwin:
         self.frozen = False
         self.plan(start, 0)
 
+    @abstractmethod
     def share(self, now: int) -> Fraction:
-        raise NotImplementedError
+        """Return the share that the curve has done at a time, 0 to 1."""
 
     def plan(self, now: int, done: int) -> None:
         self.plan_time, self.done = max(now, self.start), done
@@ -36,7 +38,7 @@ class CurveTwin:
         left = self.quantity - self.done
         return self.done + left * (self.share(min(now, self.end)) - planned) / (1 - planned)
 
-    def add_volume(self, time: int, size: int) -> None:
+    def add_volume(self, time: int, size: int) -> None:  # noqa: B027 - a fixed curve ignores volume
         """Take in volume."""
 
 

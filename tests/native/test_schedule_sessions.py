@@ -67,7 +67,7 @@ def test_nothing_is_due_by_the_open_and_all_of_it_by_the_close_to_the_nanosecond
         schedule.add_volume(early.data, first.data)
         assert schedule.target_nanos(opens - 1) == schedule.target_nanos(opens) == 0
         if isinstance(schedule, PovSchedule):
-            # What printed before the open is not this session's; nor is what prints at the close.
+            # What printed before the open is not of the trading day; nor is what prints at the close.
             late = np.array([opens + 1, closes - 1, closes]), np.array([SECOND, 99 * SECOND, 10**15])
             schedule.add_volume(late[0].data, late[1].data)
             assert schedule.target_nanos(closes) == 10 * SECOND
