@@ -10,7 +10,6 @@ import grpc
 from servers.journal import Journal
 from servers.model.clock import NANOS_PER_SECOND
 from servers.model.errors import TapelineError
-from servers.risk.adapters.follow import Follower
 from servers.risk.adapters.journal import JournalControls
 from servers.risk.adapters.limits_file import load_limits_file
 from servers.risk.adapters.peers import AdjustmentsFeed, ExecutionsFeed, MarketFeed, OrdersFeed
@@ -23,6 +22,7 @@ from servers.risk.service import RiskService, registration
 from servers.risk.settings import RiskSettings
 from servers.risk.snapshot import books_to_bytes, restore_books
 from servers.runtime.component import Context, Registration
+from servers.runtime.follow import Follower
 
 SWEEP_SECONDS = 1.0
 VOLUMES_SECONDS = 60.0

@@ -9,13 +9,13 @@ import grpc
 from tapeline.execution.v1 import execution_pb2, execution_service_pb2_grpc
 from tapeline.execution.v1 import execution_service_pb2 as pb
 
-from servers.decision.adapters.follow import Follower
 from servers.decision.domain.decision import Decision
 from servers.decision.ports import ExecutionFact, Log, Started
 from servers.model.errors import InvalidInput
 from servers.model.nanos import Money
 from servers.model.order import Side
 from servers.runtime.channels import Channels
+from servers.runtime.follow import Follower
 from servers.runtime.status import from_rpc_error
 from servers.wire.money import money_from_wire
 from servers.wire.trading import rejection_from_wire, side_to_wire

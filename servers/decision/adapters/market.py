@@ -12,13 +12,13 @@ import grpc
 from tapeline.marketdata.v1 import market_data_service_pb2 as pb
 from tapeline.marketdata.v1 import market_data_service_pb2_grpc
 
-from servers.decision.adapters.follow import Follower
 from servers.decision.market import MarketView
 from servers.decision.ports import Log, SymbolFacts
 from servers.model.clock import NANOS_PER_SECOND
 from servers.model.errors import NotFound
 from servers.model.instrument import Instrument, ListingState, ShortSaleState
 from servers.runtime.channels import Channels
+from servers.runtime.follow import Follower
 from servers.runtime.status import from_rpc_error
 from servers.wire.trading import instrument_from_wire, quote_from_wire
 

@@ -9,9 +9,9 @@ import grpc
 from tapeline.risk.v1 import risk_service_pb2 as pb
 from tapeline.risk.v1 import risk_service_pb2_grpc
 
-from servers.decision.adapters.follow import Follower
 from servers.decision.ports import Exposure, Log
 from servers.runtime.channels import Channels
+from servers.runtime.follow import Follower
 from servers.runtime.status import from_rpc_error
 
 

@@ -8,10 +8,10 @@ from typing import Any
 
 from tapeline.signals.v1 import signal_pb2, signals_service_pb2, signals_service_pb2_grpc
 
-from servers.decision.adapters.follow import Follower
 from servers.decision.domain.signal import Restriction, Signal
 from servers.decision.ports import Log
 from servers.runtime.channels import Channels
+from servers.runtime.follow import Follower
 
 _FLAGS = {
     "is_stale": Restriction.STALE,

@@ -9,10 +9,10 @@ from tapeline.marketdata.v1 import market_data_service_pb2, market_data_service_
 from tapeline.orders.v1 import orders_service_pb2, orders_service_pb2_grpc
 
 from servers.portfolio import wire
-from servers.portfolio.adapters.follow import Follower, Log
 from servers.portfolio.engine import PortfolioEngine
 from servers.portfolio.ports import FillFact
 from servers.runtime.channels import Channels
+from servers.runtime.follow import Follower, Log
 from servers.runtime.tracing import CONSUMER, AttributeValue, Span, Tracer
 from servers.wire.trading import instrument_from_wire, quote_from_wire
 

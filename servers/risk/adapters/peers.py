@@ -13,12 +13,12 @@ from tapeline.portfolio.v1 import portfolio_service_pb2, portfolio_service_pb2_g
 from servers.model.clock import NANOS_PER_SECOND, Clock
 from servers.model.nanos import NANO
 from servers.risk import wire
-from servers.risk.adapters.follow import Follower, Log
 from servers.risk.books import Books
 from servers.risk.domain.facts import OrderEventKind
 from servers.risk.domain.market import Market
 from servers.risk.rate_limits import RateLimits
 from servers.runtime.channels import Channels
+from servers.runtime.follow import Follower, Log
 from servers.wire.trading import instrument_from_wire, quote_from_wire, time_from_wire
 
 DAY_NANOS = 24 * 3600 * NANOS_PER_SECOND
@@ -50,10 +50,10 @@ class OrdersFeed:
         )
         if after == self._end:
             # Above the end, the journal of orders is behind what was taken in: the stream will refuse.
-            self.follower.caught_up.set()
+            self.follower.set_caught_up()
         return stream
 
-    def _take(self, message: orders_service_pb2.StreamOrderEventsResponse) -> bool:
+    async def _take(self, message: orders_service_pb2.StreamOrderEventsResponse) -> None:
         for event in message.events:
             fact = wire.order_fact_from_wire(event)
             if fact is None:
@@ -64,8 +64,7 @@ class OrdersFeed:
         self._books.orders_sequence = max(self._books.orders_sequence, message.sequence_reached)
         if self._books.orders_sequence >= self._end:
             self.heard_at_nanos = self._clock.now_nanos()
-            return True
-        return False
+            self.follower.set_caught_up()
 
 
 class ExecutionsFeed:
@@ -89,17 +88,16 @@ class ExecutionsFeed:
             execution_service_pb2.StreamExecutionEventsRequest(resume_after_sequence=after)
         )
         if after == self._end:
-            self.follower.caught_up.set()
+            self.follower.set_caught_up()
         return stream
 
-    def _take(self, message: execution_service_pb2.StreamExecutionEventsResponse) -> bool:
+    async def _take(self, message: execution_service_pb2.StreamExecutionEventsResponse) -> None:
         for event in message.events:
             self._books.apply_parent(wire.parent_fact_from_wire(event))
         self._books.executions_sequence = max(self._books.executions_sequence, message.sequence_reached)
         if self._books.executions_sequence >= self._end:
             self.heard_at_nanos = self._clock.now_nanos()
-            return True
-        return False
+            self.follower.set_caught_up()
 
 
 class AdjustmentsFeed:
@@ -118,10 +116,11 @@ class AdjustmentsFeed:
         )
         return stream
 
-    def _take(self, message: portfolio_service_pb2.StreamAdjustmentsResponse) -> bool:
+    async def _take(self, message: portfolio_service_pb2.StreamAdjustmentsResponse) -> None:
         for adjustment in message.adjustments:
             self._books.apply_adjustment(wire.adjustment_fact_from_wire(adjustment))
-        return not message.adjustments
+        if not message.adjustments:
+            self.follower.set_caught_up()
 
 
 class MarketFeed:
@@ -161,7 +160,7 @@ class MarketFeed:
             session = await self._stub.GetSession(market_data_service_pb2.GetSessionRequest(symbol=symbol))
             self._market.take_zone(calendar, session.time_zone)
 
-    def _take(self, message: market_data_service_pb2.StreamQuotesResponse) -> bool:
+    async def _take(self, message: market_data_service_pb2.StreamQuotesResponse) -> None:
         market = self._market
         if message.HasField("time"):
             before = market.now_nanos
@@ -172,7 +171,7 @@ class MarketFeed:
             market.take_quote(quote_from_wire(quote))
         if self._books.unbased:
             self._books.take_base_prices()
-        return True
+        self.follower.set_caught_up()
 
     async def load_median_volume(self, symbol: str) -> None:
         """Ask for the trailing 20-day median volume of a symbol."""

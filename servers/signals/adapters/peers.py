@@ -12,9 +12,9 @@ from tapeline.news.v1 import news_service_pb2, news_service_pb2_grpc
 
 from servers.model.errors import InvalidInput, TapelineError
 from servers.runtime.channels import Channels
+from servers.runtime.follow import Follower, Log
 from servers.runtime.status import from_rpc_error
 from servers.signals import wire
-from servers.signals.adapters.follow import Follower, Log
 from servers.signals.domain.live import MINUTE_NANOS, Bars
 from servers.signals.domain.signal import RegimeReading, Sentiment
 from servers.signals.engine import SignalsEngine
@@ -70,7 +70,7 @@ class MarketFeed:
         self._stub = market_data_service_pb2_grpc.MarketDataServiceStub(channels.channel("market_data"))
         self._engine = engine
         self._symbols = tuple(symbols)
-        self.follower = Follower("market_data", self._subscribe, self._take, engine.lose_market, log)
+        self.follower = Follower("market_data", self._subscribe, self._take, log, engine.lose_market)
 
     async def _subscribe(self) -> AsyncIterable[Any]:
         symbols, token = list(self._symbols), ""
@@ -89,7 +89,7 @@ class MarketFeed:
         )
         return stream
 
-    def _take(self, message: market_data_service_pb2.StreamQuotesResponse) -> None:
+    async def _take(self, message: market_data_service_pb2.StreamQuotesResponse) -> None:
         if message.HasField("time"):
             self._engine.take_time(message.time.event_time_nanos)
 
@@ -101,13 +101,13 @@ class NewsFeed:
         self._stub = news_service_pb2_grpc.NewsServiceStub(channels.channel("news"))
         self._engine = engine
         self._log = log
-        self.follower = Follower("news", self._subscribe, self._take, engine.lose_news, log)
+        self.follower = Follower("news", self._subscribe, self._take, log, engine.lose_news)
 
     async def _subscribe(self) -> AsyncIterable[Any]:
         stream: AsyncIterable[Any] = self._stub.StreamSentiment(news_service_pb2.StreamSentimentRequest())
         return stream
 
-    def _take(self, message: news_service_pb2.StreamSentimentResponse) -> None:
+    async def _take(self, message: news_service_pb2.StreamSentimentResponse) -> None:
         sentiments: list[Sentiment] = []
         for one in message.sentiments:
             try:

@@ -1,4 +1,4 @@
-"""Following a peer's stream of events: resume and reconnect."""
+"""Following a peer's stream: resume, reconnect, and say when it is caught up."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Any, Protocol
 
 import grpc
 
-from servers.model.errors import TapelineError
 from servers.runtime.status import from_rpc_error
 
 FIRST_PAUSE_SECONDS = 0.05
@@ -19,6 +18,10 @@ _ORDINARY = frozenset({"PEER_UNAVAILABLE", "NOT_READY", "SHUTTING_DOWN"})
 
 class Log(Protocol):
     """The part of a structured log that followers use."""
+
+    def info(self, event: str, **facts: Any) -> Any:
+        """Record something ordinary."""
+        ...
 
     def warning(self, event: str, **facts: Any) -> Any:
         """Record something that somebody may want to look into."""
@@ -32,7 +35,8 @@ class Follower:
         name: what is followed, for the log.
         subscribe: opens the stream, from where the reader stands, and yields its messages.
         take: takes in one message.
-        log: told of losses.
+        log: told of losses and of the first time that it is caught up.
+        on_loss: called when a stream that had spoken is over.
     """
 
     def __init__(
@@ -41,12 +45,21 @@ class Follower:
         subscribe: Callable[[], Awaitable[AsyncIterable[Any]]],
         take: Callable[[Any], Awaitable[None]],
         log: Log,
+        on_loss: Callable[[], None] | None = None,
     ) -> None:
         self.name = name
+        self.caught_up = asyncio.Event()
         self.is_connected = False
         self._subscribe = subscribe
         self._take = take
         self._log = log
+        self._on_loss = on_loss
+
+    def set_caught_up(self) -> None:
+        """Say, for the readers that know where the stream's past ends, that they have all of it."""
+        if not self.caught_up.is_set():
+            self.caught_up.set()
+            self._log.info("caught up", source=self.name)
 
     async def run(self) -> None:
         """Follow until cancelled. An error of our own ends it; one of the peer makes it try again."""
@@ -60,11 +73,10 @@ class Follower:
             except grpc.aio.AioRpcError as error:
                 lost = from_rpc_error(error)
                 if self.is_connected or lost.reason not in _ORDINARY:
-                    self._log.warning("stream lost", source=self.name, **_facts(lost))
+                    facts = {"status": lost.status, "reason": lost.reason, "message": lost.message[:200]}
+                    self._log.warning("stream lost", source=self.name, **facts)
+            if self.is_connected and self._on_loss is not None:
+                self._on_loss()
             self.is_connected = False
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
-
-
-def _facts(error: TapelineError) -> dict[str, str]:
-    return {"status": error.status, "reason": error.reason, "message": error.message[:200]}
