@@ -1,9 +1,9 @@
 """The peers' side of the VWAP benchmark; runs in `.venv-peers` and answers every line with one round.
 
-The peers get what our kernel gets, int64 nanos of prices, sizes and times, and convert prices and sizes to
-float64 first: the product of two nanos does not fit into int64. A session is a day of UTC, which they take
-from the times by one division. Each says it the way its users do, a group for each column that is summed;
-`_grouped_once` are the fastest forms that we found, for the notes.
+The peers get what our kernel gets, int64 nanos of prices and sizes, and convert them to float64 first: the
+product of two nanos does not fit into int64. Which session a trade belongs to is known to all beforehand: as
+rows where sessions start, or as a column with the session's number. Each says it the way its users do, a
+group for each column that is summed; `_grouped_once` are the fastest forms that we found, for the notes.
 """
 
 import itertools
@@ -15,7 +15,6 @@ from collections.abc import Callable
 import numpy as np
 
 SESSIONS = 10
-DAY = 86_400_000_000_000
 
 
 def cases(trades: int) -> dict[str, Callable[[], object]]:
@@ -24,14 +23,14 @@ def cases(trades: int) -> dict[str, Callable[[], object]]:
     left, right, product = generator.random(trades), generator.random(trades), np.zeros(trades)
     prices = (10_000 + np.cumsum(generator.integers(-1, 2, trades))) * 10_000_000
     sizes = generator.integers(1, 1000, trades) * 1_000_000_000
-    times = 19_676 * DAY + np.arange(trades) * (SESSIONS * DAY // trades)
+    starts = np.arange(SESSIONS + 1) * (trades // SESSIONS)
+    session = np.repeat(np.arange(SESSIONS), trades // SESSIONS)
     found: dict[str, Callable[[], object]] = {"floor": lambda: np.multiply(left, right, out=product)}
     try:
         import talib
 
         # TA-Lib has no running sum: the longest rolling one that it allows stands in, in the same number of
         # passes, session by session.
-        starts = np.searchsorted(times, (19_676 + np.arange(SESSIONS + 1)) * DAY)
 
         def by_talib() -> object:
             series = []
@@ -48,17 +47,17 @@ def cases(trades: int) -> dict[str, Callable[[], object]]:
     try:
         import pandas as pd
 
-        frame = pd.DataFrame({"price": prices, "size": sizes, "time": times})
+        frame = pd.DataFrame({"price": prices, "size": sizes, "session": session})
 
         def by_pandas() -> object:
             price, size = frame["price"].astype("float64"), frame["size"].astype("float64")
-            session = frame["time"] // DAY
+            session = frame["session"]
             return (price * size).groupby(session).cumsum() / size.groupby(session).cumsum()
 
         def by_pandas_grouped_once() -> object:
             size = frame["size"].astype("float64")
             columns = pd.DataFrame({"notional": frame["price"].astype("float64") * size, "size": size})
-            sums = columns.groupby(frame["time"] // DAY).cumsum()
+            sums = columns.groupby(frame["session"]).cumsum()
             return sums["notional"] / sums["size"]
 
         found["pandas"] = by_pandas
@@ -68,11 +67,10 @@ def cases(trades: int) -> dict[str, Callable[[], object]]:
     try:
         import polars as pl
 
-        table = pl.DataFrame({"price": prices, "size": sizes, "time": times})
+        table = pl.DataFrame({"price": prices, "size": sizes, "session": session})
         price, size = pl.col("price").cast(pl.Float64), pl.col("size").cast(pl.Float64)
-        session = pl.col("time") // DAY
-        each = (price * size).cum_sum().over(session) / size.cum_sum().over(session)
-        once = ((price * size).cum_sum() / size.cum_sum()).over(session)
+        each = (price * size).cum_sum().over("session") / size.cum_sum().over("session")
+        once = ((price * size).cum_sum() / size.cum_sum()).over("session")
         found["polars"] = lambda: table.select(each)
         found["polars_grouped_once"] = lambda: table.select(once)
     except ImportError:

@@ -14,6 +14,7 @@ def session_vwap_series(
     times: _Column | None = None,
     boundaries: _Column | None = None,
     *,
+    starts: _Column | None = None,
     out: NDArray[np.float64] | None = None,
 ) -> NDArray[np.float64]: ...
 def anchored_vwap_series(

@@ -64,38 +64,55 @@ def session_vwap(const nanos_t[::1] prices, const nanos_t[::1] sizes):
 
 
 def session_vwap_series(
-    const nanos_t[::1] prices, const nanos_t[::1] sizes, times=None, boundaries=None, *, out=None
+    const nanos_t[::1] prices, const nanos_t[::1] sizes, times=None, boundaries=None, *, starts=None, out=None
 ):
     """Return the VWAP since the session's start, after each trade.
 
     `boundaries` are the times (nanos, rising) at which a session starts: the first trade at or after one begins
-    anew; then `times` are needed. Without them all trades are one session. The result goes into `out` when given.
-    Raises ValueError when lengths differ, a size is negative, or times or boundaries run backwards; `out` may then
-    hold part of a result.
+    anew; then `times` are needed, and all of them are read, to see that they are in order. Who keeps a tape in order
+    already knows where its sessions start and gives `starts` instead: rows that do not fall, from 0 up to the number of
+    trades. With neither, all trades are one session. The result goes into `out` when given.
+    Raises ValueError when lengths differ, a size is negative, times, boundaries or starts run backwards, a start is no
+    row, or both boundaries and starts are given; `out` may then hold part of a result.
     """
-    cdef Py_ssize_t n = prices.shape[0], first = 0, last, i
-    cdef const nanos_t[::1] at, starts
+    cdef Py_ssize_t n = prices.shape[0], first = 0, i
+    cdef const nanos_t[::1] rows
     check_same_length(n, sizes.shape[0], "prices", "sizes")
+    if boundaries is not None and starts is not None:
+        raise ValueError("give boundaries or starts, not both")
     result = _result(out, n)
     cdef double[::1] series = result
-    if boundaries is None:
-        run_session(prices, sizes, 0, n, series)
-        return result
+    if boundaries is not None:
+        rows = _rows(times, boundaries, n)
+    elif starts is not None:
+        rows = starts
+        for i in range(rows.shape[0]):
+            if not (rows[i - 1] if i else 0) <= rows[i] <= n:
+                raise ValueError(f"starts[{i}] is no row from {rows[i - 1] if i else 0} to {n}: {rows[i]}")
+    else:
+        rows = np.empty(0, np.int64)
+    for i in range(rows.shape[0]):
+        run_session(prices, sizes, first, rows[i], series)
+        first = rows[i]
+    run_session(prices, sizes, first, n, series)
+    return result
+
+
+def _rows(times, const nanos_t[::1] boundaries, Py_ssize_t n):
+    # The row at which each session starts; an empty one starts where the next does.
+    cdef Py_ssize_t i
+    cdef const nanos_t[::1] at
     if times is None:
         raise ValueError("boundaries need times")
     at = times
-    starts = boundaries
     check_same_length(n, at.shape[0], "prices", "times")
     check_order(at)
-    for i in range(1, starts.shape[0]):
-        if starts[i] <= starts[i - 1]:
-            raise ValueError(f"boundaries[{i}] does not rise: {starts[i]} after {starts[i - 1]}")
-    for i in range(starts.shape[0]):
-        last = position(at, starts[i])
-        run_session(prices, sizes, first, last, series)
-        first = last
-    run_session(prices, sizes, first, n, series)
-    return result
+    rows = np.empty(boundaries.shape[0], np.int64)
+    for i in range(boundaries.shape[0]):
+        if i and boundaries[i] <= boundaries[i - 1]:
+            raise ValueError(f"boundaries[{i}] does not rise: {boundaries[i]} after {boundaries[i - 1]}")
+        rows[i] = position(at, boundaries[i])
+    return rows
 
 
 def anchored_vwap_series(

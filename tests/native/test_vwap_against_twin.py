@@ -54,7 +54,9 @@ def test_session_series_equals_its_twin_across_boundaries(tape: Any, boundaries:
     prices, sizes, times = columns(tape)
     windows = twins.session_windows(times.tolist(), boundaries)
     edges = np.array(boundaries, np.int64)
-    check(session_vwap_series(prices, sizes, times, edges), twins.series(pairs(tape), windows))
+    expected = twins.series(pairs(tape), windows)
+    check(session_vwap_series(prices, sizes, times, edges), expected)
+    check(session_vwap_series(prices, sizes, starts=np.searchsorted(times, edges)), expected)
     check(
         session_vwap_series(prices, sizes), twins.series(pairs(tape), twins.count_windows(len(tape), 10**6))
     )
@@ -254,6 +256,10 @@ NEGATIVE = np.array([1, -2])
         (lambda: session_vwap_series(TWO, TWO, None, ONE), "boundaries need times"),
         (lambda: session_vwap_series(TWO, TWO, FAR, ONE), r"times\[1\] runs backwards: 2 after 3"),
         (lambda: session_vwap_series(TWO, TWO, TWO, FAR), r"boundaries\[1\] does not rise"),
+        (lambda: session_vwap_series(TWO, TWO, starts=FAR), r"starts\[0\] is no row from 0 to 2: 3"),
+        (lambda: session_vwap_series(TWO, TWO, starts=TWO[::-1].copy()), r"starts\[1\] is no row from 2 to 2: 1"),
+        (lambda: session_vwap_series(TWO, TWO, starts=NEGATIVE[1:]), r"starts\[0\] is no row from 0 to 2: -2"),
+        (lambda: session_vwap_series(TWO, TWO, TWO, ONE, starts=ONE), "boundaries or starts, not both"),
         (lambda: anchored_vwap_series(TWO, TWO, FAR, 0), r"times\[1\] runs backwards"),
         (lambda: rolling_vwap_by_count(TWO, NEGATIVE, 1), r"sizes\[1\] is negative"),
         (lambda: rolling_vwap_by_count(TWO, TWO, 0), "window must be above zero"),
