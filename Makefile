@@ -28,10 +28,12 @@ setup: $(STAMPS)/stubs $(STAMPS)/release $(STAMPS)/debug $(TRITON)/triton.json #
 run: $(STAMPS)/stubs $(STAMPS)/release $(TRITON)/triton.json ## set up what is missing, start the mesh, trade a demonstration session, keep serving
 	$(VENV)/bin/tapeline up --demo
 
-# First what wants the machine for itself: the native tests on the debug build, then whole meshes of real processes.
+# The native tests on the debug build; then whole meshes of real processes: the one whose recovery is timed alone, the
+# others two at a time; then all the rest.
 test: setup ## set up what is missing, run all tests: the native ones on both builds, with coverage
-	TAPELINE_NATIVE=debug $(PYTHON) -m pytest -q tests/native
-	$(PYTHON) -m pytest -q tests/scenario --cov --cov-report=
+	TAPELINE_NATIVE=debug $(PYTHON) -m pytest -q -n 2 tests/native
+	$(PYTHON) -m pytest -q tests/scenario/test_recovery.py --cov --cov-report=
+	$(PYTHON) -m pytest -q -n 2 --dist loadfile tests/scenario --ignore=tests/scenario/test_recovery.py --cov --cov-append --cov-report=
 	$(PYTHON) -m pytest -n 2 --ignore=tests/scenario --cov --cov-append --cov-fail-under=90
 
 CASES ?= 100000
