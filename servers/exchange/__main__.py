@@ -20,6 +20,7 @@ from servers.exchange.history import MinuteBar
 from servers.exchange.metrics import ExchangeMetrics
 from servers.exchange.service import ExchangeService
 from servers.exchange.settings import ExchangeSettings
+from servers.exchange.shared_answers import SharedAnswers
 from servers.exchange.sources import RecordedSource, SimulatedSource
 from servers.exchange.tape import TapeFile
 from servers.exchange.venue import Venue
@@ -114,16 +115,15 @@ class ExchangeServer:
             held=venue.clock.is_held,
             reports=engine.last_sequence,
         )
-        drawn: dict[tuple[str, str, int], asyncio.Future[list[MinuteBar]]] = {}
+        histories = SharedAnswers[tuple[str, str, int], list[MinuteBar]]()
 
-        def history(symbol: str, sessions: int) -> asyncio.Future[list[MinuteBar]]:
-            key = symbol, venue.session.date, sessions
-            if key not in drawn:
-                drawn.update({key: asyncio.ensure_future(
-                    asyncio.to_thread(source.history, symbol, venue.session, sessions))})  # fmt: skip
-                for old in [old for old in drawn if old[1] != key[1]]:
-                    del drawn[old]
-            return drawn[key]
+        async def history(symbol: str, sessions: int) -> list[MinuteBar]:
+            session = venue.session
+            return await histories.get(
+                (symbol, session.date, sessions),
+                lambda: asyncio.to_thread(source.history, symbol, session, sessions),
+                keep=lambda key: key[1] == session.date,
+            )
 
         self._service.serve(
             venue,

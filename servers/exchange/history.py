@@ -13,7 +13,6 @@ import numpy.typing as npt
 from native.flow import volume_shape
 from servers.exchange.simulated import CLOSING_SHARE, OPENING_SHARE
 from servers.model.calendar import Session
-from servers.model.market import TradeFlag
 
 MINUTE_NANOS = 60_000_000_000
 
@@ -80,31 +79,6 @@ def draw_history(model: HistoryModel, sessions: Sequence[Session]) -> list[Minut
         ]
         bars = [bar for bar in day if bar.volume > 0] + bars
         close = float(opens[0])
-    return bars
-
-
-def bars_of_rows(rows: npt.NDArray[np.int64], session: Session) -> list[MinuteBar]:
-    """Return the minute bars of a session's prints, given as rows of time, price, size and flags.
-
-    The closing auction counts in the last minute.
-    """
-    eligible = rows[(rows[:, 3] & int(TradeFlag.ELIGIBLE)) != 0]
-    minutes = (eligible[:, 0] - session.open_time_nanos) // MINUTE_NANOS
-    minutes = np.clip(minutes, 0, max(session.length_nanos // MINUTE_NANOS - 1, 0))
-    bars = []
-    for minute in np.unique(minutes):
-        part = eligible[minutes == minute]
-        prices = part[:, 1]
-        bars.append(
-            MinuteBar(
-                session.open_time_nanos + int(minute) * MINUTE_NANOS,
-                int(prices[0]),
-                int(prices.max()),
-                int(prices.min()),
-                int(prices[-1]),
-                float(part[:, 2].sum(dtype=np.float64) / 1e9),
-            )
-        )
     return bars
 
 

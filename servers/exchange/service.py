@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from itertools import islice
 from typing import Any
 
@@ -36,7 +36,7 @@ _MAX_SYMBOLS = 1_000
 _KEPT_CONTROLS = 1_000
 _MIN_SPEED, _MAX_SPEED = 0.1, 100_000.0
 
-History = Callable[[str, int], "asyncio.Future[list[MinuteBar]]"]
+History = Callable[[str, int], Awaitable[list[MinuteBar]]]
 
 
 class ExchangeService(exchange_service_pb2_grpc.ExchangeServiceServicer):

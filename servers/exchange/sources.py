@@ -5,18 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from servers.calendars import Calendars
-from servers.exchange.history import HistoryModel, MinuteBar, bars_of_rows, draw_history
+from servers.exchange.history import HistoryModel, MinuteBar, draw_history
 from servers.exchange.ports import Market
 from servers.exchange.simulated import FlowSettings, SimulatedMarket
 from servers.model.calendar import Session
 from servers.model.errors import InvalidInput
 from servers.model.instrument import Instrument
 from servers.reference import ReferenceData, recorded_instrument
+
+if TYPE_CHECKING:
+    from servers.exchange.recorded_history import RecordedHistory
 
 Note = Callable[..., object]
 
@@ -137,6 +138,7 @@ class RecordedSource:
         self._profile = profile
         self._share = print_share
         self._note = note
+        self._history: RecordedHistory | None = None
 
     async def first(self, kept: Mapping[str, Any] | None) -> tuple[Session, dict[str, Market]]:
         return await asyncio.to_thread(self._first, kept)
@@ -164,20 +166,17 @@ class RecordedSource:
         return rule_of(self._path, self._profile)
 
     def history(self, symbol: str, session: Session, count: int) -> list[MinuteBar]:
-        """Return minute bars of up to `count` earlier sessions that the file has. Reads the file: slow."""
-        bars: list[MinuteBar] = []
-        for date in [date for date in self._dates() if date < session.date][-count:]:
-            from servers.exchange.recorded_file import load_day
+        """Return minute bars of up to `count` earlier sessions that the file has.
 
-            earlier = self._session(date)
-            day = load_day(self._path, earlier, [symbol], self._profile)
-            if symbol in day:
-                trades = day[symbol]
-                rows = np.stack(
-                    [trades.time_nanos, trades.price_nanos, trades.size_nanos, trades.flags], axis=1
-                )
-                bars += bars_of_rows(rows, earlier)
-        return bars
+        The first call reads the file, once for all symbols: blocks for as long.
+        """
+        if self._history is None:
+            from servers.exchange.recorded_history import RecordedHistory  # pyarrow, see `_dates`
+
+            self._history = RecordedHistory(
+                self._path, self._calendars, self._calendar, self._symbols, self._profile
+            )
+        return self._history.bars(symbol, session, count)
 
     def _first(self, kept: Mapping[str, Any] | None) -> tuple[Session, dict[str, Market]]:
         session = Session(**kept["session"]) if kept else self._session(self._date or self._dates()[0])

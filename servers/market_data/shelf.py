@@ -11,10 +11,15 @@ from servers.market_data.domain import NANOS_PER_MINUTE
 from servers.market_data.history import BarColumns, bars_of_prints, concatenate
 from servers.market_data.ports import Venue
 from servers.market_data.tape import SymbolTape
+from servers.model.errors import TapelineError
 
 NANOS_PER_HOUR = 60 * NANOS_PER_MINUTE
 NANOS_PER_HALF_DAY = 12 * NANOS_PER_HOUR
 """Sessions lie further apart than this: bars within it of another's are of the same session."""
+
+
+VENUE_SECONDS = 2.0
+"""Longest wait for a venue whose history is wanted beside what is at hand: callers have deadlines."""
 
 
 class HistoryShelf:
@@ -38,7 +43,8 @@ class HistoryShelf:
     async def bars(self, symbol: str, before_nanos: int) -> BarColumns:
         """Return the bars that start before `before_nanos`, the open of the present session, oldest first.
 
-        Raises Unavailable when the venue does not answer; the next call asks again.
+        Where the venue does not answer, what recorded files and seen sessions hold is all there is, and the
+        next call asks the venue again. Raises what the venue raised (Unavailable) when there is nothing else.
         """
         key = (symbol, before_nanos)
         task = self._fetched.get(key)
@@ -59,9 +65,9 @@ class HistoryShelf:
 
     async def _fetch(self, symbol: str, before_nanos: int) -> BarColumns:
         """Put the best source of each stretch together: recorded files, what was seen, then the venue."""
-        joined = await self._venue.history(symbol, self._sessions)
         seen = self._seen.get(symbol, [])
         better = [*seen, *([self.files[symbol]] if symbol in self.files else [])]
+        joined = await self._of_venue(symbol, before_nanos, has_other=bool(better))
         for bars in better:
             bars = bars.between(0, before_nanos)
             if not len(bars):
@@ -77,6 +83,17 @@ class HistoryShelf:
             ]
             joined = concatenate(parts, bars.length_nanos)
         return joined.between(0, before_nanos)
+
+    async def _of_venue(self, symbol: str, before_nanos: int, *, has_other: bool) -> BarColumns:
+        if not has_other:
+            return await self._venue.history(symbol, self._sessions)
+        try:
+            async with asyncio.timeout(VENUE_SECONDS):
+                return await self._venue.history(symbol, self._sessions)
+        except (TapelineError, TimeoutError):
+            # What is at hand does for this caller; it is not the whole, so it is not kept.
+            self._fetched.pop((symbol, before_nanos), None)
+            return BarColumns.empty(NANOS_PER_MINUTE)
 
 
 def one_length(parts: list[BarColumns]) -> BarColumns:

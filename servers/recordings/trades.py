@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -67,6 +67,34 @@ def load_trades(
 
     Raises InvalidInput FILE_MALFORMED that names file, row, column and reason. Nothing is half-loaded.
     """
+    first_ms, end_ms = _local_day(session)
+    parts: dict[str, list[tuple[Int64s, Int64s, Int64s, Int64s]]] = defaultdict(list)
+    for prints in stream_trades(path, symbols, profile, first_ms=first_ms, end_ms=end_ms):
+        parts[prints.symbol].append((prints.time_nanos, prints.price_nanos, prints.size_nanos, prints.flags))
+    return {symbol: _joined(symbol, columns, session) for symbol, columns in sorted(parts.items())}
+
+
+def stream_trades(
+    path: Path,
+    symbols: Collection[str] = (),
+    profile: FeedProfile | None = None,
+    *,
+    first_ms: int = 0,
+    end_ms: int = 2**63 - 1,
+) -> Iterator[RecordedTrades]:
+    """Yield a file's prints as they stand in it, block by block, one symbol of a block at a time.
+
+    Sessions are not known here: a print outside regular hours is as eligible as its condition says.
+
+    Args:
+        path: CSV (.gz, .xz) or Parquet; it is read once, and only a block of it is held.
+        symbols: those wanted; none for all of the file.
+        profile: which prints count; by default the shipped one that fits the columns.
+        first_ms: prints before it are left out, UTC epoch milliseconds.
+        end_ms: likewise from it on.
+
+    Raises InvalidInput FILE_MALFORMED that names file, row, column and reason.
+    """
     table = TableFile(path)
     profile = profile or profile_for(table.columns)
     types = {
@@ -76,9 +104,7 @@ def load_trades(
         "size": pa.float64(),
         **{column: pa.string() for column in profile.columns},
     }
-    first_ms, end_ms = _local_day(session)
     wanted = pa.array(sorted(symbols), pa.string())
-    parts: dict[str, list[tuple[Int64s, Int64s, Int64s, Int64s]]] = defaultdict(list)
     for first_row, block in table.blocks(types):
         times = int64s(block, "time_ms")
         is_wanted = (times >= first_ms) & (times < end_ms)
@@ -97,10 +123,13 @@ def load_trades(
         for code, symbol in enumerate(names.dictionary.to_pylist()):
             mine = np.flatnonzero(codes == code)
             at = rows[mine]
-            parts[symbol].append(
-                (times[at] * NANOS_PER_MILLISECOND, to_nanos(prices[at]), to_nanos(sizes[at]), flags[mine])
+            yield RecordedTrades(
+                symbol,
+                times[at] * NANOS_PER_MILLISECOND,
+                to_nanos(prices[at]),
+                to_nanos(sizes[at]),
+                flags[mine],
             )
-    return {symbol: _joined(symbol, columns, session) for symbol, columns in sorted(parts.items())}
 
 
 def recorded_dates(path: Path, time_zone: str, symbols: Collection[str] = ()) -> list[str]:

@@ -9,7 +9,7 @@ import pytest
 
 from servers.exchange.clock import VenueClock
 from servers.exchange.feed import Feed, Subscription
-from servers.exchange.history import HistoryModel, bars_of_rows, draw_history
+from servers.exchange.history import HistoryModel, draw_history
 from servers.exchange.paging import after_token, page_size
 from servers.exchange.session import phase_at, phases_of
 from servers.exchange.tape import Tape, TapeFile
@@ -143,20 +143,6 @@ def test_drawn_history_is_the_same_again_u_shaped_and_ends_at_the_price() -> Non
     volumes = np.array([bar.volume for bar in bars]).reshape(2, 390)
     assert (volumes[:, :30].mean(axis=1) > 1.5 * volumes[:, 180:210].mean(axis=1)).all()
     assert 2e6 < volumes.sum(axis=1).mean() < 1e7
-
-
-def test_bars_of_prints_leave_out_what_does_not_count() -> None:
-    prints = np.array(
-        [
-            [OPEN, 10, 5 * NANO, 1],
-            [OPEN + 30 * NANO, 12, 5 * NANO, 1],
-            [OPEN + 31 * NANO, 99, 5 * NANO, 0],
-            [CLOSE + 5 * NANO, 11, 7 * NANO, 5],
-        ]
-    )
-    first, last = bars_of_rows(prints, SESSION)
-    assert first == (OPEN, 10, 12, 10, 12, 10.0)
-    assert (last.start_nanos, last.volume) == (CLOSE - 60 * NANO, 7.0)
 
 
 async def test_a_reader_gets_its_symbols_and_its_depth_in_order() -> None:

@@ -192,3 +192,22 @@ def test_fewer_bars_than_the_warm_up_are_all_nan() -> None:
     values = TalibIndicators().compute(IndicatorSpec("SMA", {"timeperiod": 30}), series(5))["real"]
     assert np.isnan(values).all()
     assert len(values) == 5
+
+
+async def test_a_venue_that_is_away_leaves_the_files_and_is_asked_again(
+    session_of: Callable[[str], Session],
+    calendars: Calendars,
+    make_bars: Any,
+    HistoryVenue: Any,  # noqa: N803
+) -> None:
+    present = session_of("2024-03-11").open_time_nanos
+    opens = [session.open_time_nanos for session in calendars.sessions_before("XNYS", present, 2)]
+    venue = HistoryVenue({"ACME": make_bars([(opens[1], 1.0)])})
+    venue.is_away = True
+    shelf = HistoryShelf(venue, 60, {"ACME": make_bars([(opens[0], 2.0), (present, 2.0)])})
+    assert (await shelf.bars("ACME", present)).volume.tolist() == [2.0]
+    with pytest.raises(Unavailable):
+        await shelf.bars("BOLT", present)
+    venue.is_away = False
+    assert (await shelf.bars("ACME", present)).volume.tolist() == [2.0, 1.0]
+    assert venue.asked == [("ACME", 60), ("BOLT", 60), ("ACME", 60)]
