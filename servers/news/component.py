@@ -19,6 +19,7 @@ from servers.news.engine import NewsEngine
 from servers.news.metrics import NewsCollector
 from servers.news.ports import PostSource
 from servers.news.publishing import Publisher
+from servers.news.reading import ReadingLoop
 from servers.news.service import NewsService, registration
 from servers.news.settings import NewsSettings
 from servers.news.sources import check_sources, sources
@@ -53,6 +54,12 @@ class NewsServer:
             log=log,
             salt=settings.author_salt,
         )
+        self._reading = ReadingLoop(
+            self.engine,
+            patience_posts=settings.patience_posts,
+            retry_seconds=settings.retry_seconds,
+            log=log,
+        )
         self._service = NewsService(self.engine, self._store)
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -66,7 +73,8 @@ class NewsServer:
         self.engine.publisher.last_sequence = self._store.last_sequence
         self._context.telemetry.registry.register(NewsCollector(self.engine))
         self._run(self._take())
-        self._run(self._read())
+        self._run(self._reading.run())
+        self._run(self._forget())
         self._run(self._expire())
 
     async def stop(self) -> None:
@@ -106,16 +114,24 @@ class NewsServer:
                 published = now
                 self.engine.publisher.entities(set(self.engine.desk.entities))
 
-    async def _read(self) -> None:
+    async def _forget(self) -> None:
+        """Have intelligence forget what was deleted, again and again until it confirms."""
+        log = self._context.telemetry.log
+        is_told = False
         while True:
             try:
-                pause = 0.0 if await self.engine.read_some() else 0.05
+                if await self.engine.forget_some():
+                    if is_told:
+                        log.info("intelligence has heard of the deletions")
+                    is_told = False
+                    continue
             except TapelineError as error:
-                if error.status == "INTERNAL":
-                    raise
-                self._context.telemetry.log.info("posts wait to be read", reason=error.reason)
-                pause = self._settings.retry_seconds
-            await asyncio.sleep(pause)
+                if not is_told:
+                    log.warning("intelligence does not hear of deletions yet", reason=error.reason)
+                is_told = True
+                await asyncio.sleep(self._settings.retry_seconds)
+                continue
+            await self.engine.forgetting_due()
 
     async def _expire(self) -> None:
         retained = round(self._settings.retention_days * 86_400) * NANO

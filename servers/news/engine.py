@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from hashlib import blake2b
+from itertools import islice
 
 from servers.model.clock import Clock
 from servers.model.errors import InvalidInput, NotFound, TapelineError
@@ -18,6 +19,7 @@ from servers.news.publishing import Publisher
 BATCH = 16
 """Posts that are read together."""
 MOST_WAITING = 50_000
+FORGOTTEN_AT_ONCE = 1_000
 
 
 class NewsEngine:
@@ -50,11 +52,19 @@ class NewsEngine:
         self._log = log
         self._salt = salt.encode()[:64]
         self._waiting: dict[str, None] = {}
+        self._being_read_count = 0
         self._changing = asyncio.Lock()
+        self._is_forgetting_due = asyncio.Event()
+        self._is_forgetting_due.set()
 
     @property
     def waiting_count(self) -> int:
-        """Posts that have not been read yet."""
+        """Posts that have not been read yet, those that are being read among them."""
+        return len(self._waiting) + self._being_read_count
+
+    @property
+    def queued_count(self) -> int:
+        """Posts that nobody has been asked to read yet."""
         return len(self._waiting)
 
     async def restore(self, since_nanos: Callable[[int], int]) -> None:
@@ -72,7 +82,7 @@ class NewsEngine:
             readings = {link.entity: link.reading for link in post.links if link.reading is not None}
             self.desk.take(post)
             restored = self.desk.read(post.post_id, readings)
-            if restored is not None and restored.is_relevant and len(readings) < len(restored.links):
+            if restored is not None and restored.is_relevant and not restored.is_read:
                 self._wait(post.post_id)
 
     async def take(self, delivered: Sequence[SourcePost]) -> None:
@@ -80,17 +90,14 @@ class NewsEngine:
         async with self._changing:
             known = await self._store.known([one.post_id for one in delivered])
             changed: list[Post] = []
-            forgotten: list[str] = []
             trends: list[Trend] = []
             for one in delivered:
                 if one.action is Action.DELETED:
                     gone = await self._deleted(one.post_id)
                     changed += [gone] if gone is not None else []
-                    forgotten.append(one.post_id)
                 elif one.action is Action.EDITED:
                     edited, found = await self._edited(one)
                     changed += [edited] if edited is not None else []
-                    forgotten.append(one.post_id)
                     trends += found
                 elif one.post_id in known or not one.text.strip():
                     self.counts["repeated" if one.post_id in known else "empty"] += 1
@@ -99,10 +106,11 @@ class NewsEngine:
                     post, found = self._new(one)
                     changed.append(post)
                     trends += found
-            await self._keep(changed)
+            # An old text's reading may have come in while this was gathered: what stands now is kept.
+            changed = [self.desk.posts.get(post.post_id, post) for post in changed]
+            await self._keep(changed, [one.post_id for one in changed if one.state is not PostState.LIVE])
             self._wait_for_reading(changed)
         self.publisher.trends(trends)
-        await self._reader_forgets(forgotten)
 
     async def delete(self, post_id: str) -> Post:
         """Take a post back everywhere. Raises NotFound POST_UNKNOWN."""
@@ -110,9 +118,29 @@ class NewsEngine:
             post = await self._deleted(post_id)
             if post is None:
                 raise NotFound("POST_UNKNOWN", f"no post {post_id}", post_id=post_id)
-            await self._keep([post])
-        await self._reader_forgets([post_id])
+            await self._keep([post], [post_id])
+        try:
+            await self.forget_some()
+        except TapelineError as error:
+            # It keeps answers for half an hour and no texts; a deletion here never waits for it.
+            self._log.warning("intelligence does not hear of a deletion yet", reason=error.reason)
         return post
+
+    async def forget_some(self) -> int:
+        """Have the reader forget posts that were deleted or edited, the oldest first; return how many.
+
+        Raises TapelineError while it does not answer: the store keeps them until it has.
+        """
+        self._is_forgetting_due.clear()
+        post_ids = await self._store.unforgotten(FORGOTTEN_AT_ONCE)
+        if post_ids:
+            await self._reader.forget(post_ids)
+            await self._store.confirm_forgotten(post_ids)
+        return len(post_ids)
+
+    async def forgetting_due(self) -> None:
+        """Return when there may be something that the reader has to forget."""
+        await self._is_forgetting_due.wait()
 
     def advance(self, now_nanos: int) -> None:
         """Let market time pass."""
@@ -121,10 +149,12 @@ class NewsEngine:
             self._waiting.pop(post_id)
 
     async def read_some(self) -> int:
-        """Have the next posts read; return how many. Raises TapelineError when nobody reads: they wait."""
-        batch = [self.desk.posts[one] for one in list(self._waiting)[:BATCH] if one in self.desk.posts]
+        """Have the next posts read; return how many. Raises TapelineError when nobody reads: they wait.
+
+        Calls may overlap: each takes posts that no other has taken.
+        """
+        batch = self._next_batch()
         if not batch:
-            self._waiting.clear()
             return 0
         questions = [
             Question(
@@ -133,17 +163,23 @@ class NewsEngine:
             for post in batch
             for link in post.links
         ]
-        readings = await self._reader.read(questions)
+        self._being_read_count += len(batch)
+        try:
+            readings = await self._reader.read(questions)
+        except BaseException:
+            self._wait_first(batch)
+            raise
+        finally:
+            self._being_read_count -= len(batch)
         by_post: dict[str, dict[str, Reading]] = {}
         for question, reading in zip(questions, readings, strict=True):
             by_post.setdefault(question.post_id, {})[question.entity] = reading
         read: list[Post] = []
         for before in batch:
-            now = self.desk.posts.get(before.post_id)
-            if now is None or now.text != before.text:
+            if self._text_of(before.post_id) != before.text:
                 continue  # deleted or edited meanwhile
             self._waiting.pop(before.post_id, None)
-            with self._tracing.span("news read", now.traceparent, post_id=now.post_id):
+            with self._tracing.span("news read", before.traceparent, post_id=before.post_id):
                 after = self.desk.read(before.post_id, by_post[before.post_id])
             if after is not None:
                 read.append(after)
@@ -153,8 +189,27 @@ class NewsEngine:
         await self._keep(read)
         return len(batch)
 
-    def _new(self, one: SourcePost, *, state: PostState = PostState.LIVE) -> tuple[Post, list[Trend]]:
+    def _next_batch(self) -> list[Post]:
+        post_ids = list(islice(self._waiting, BATCH))
+        for post_id in post_ids:
+            self._waiting.pop(post_id)
+        return [self.desk.posts[post_id] for post_id in post_ids if post_id in self.desk.posts]
+
+    def _wait_first(self, posts: Sequence[Post]) -> None:
+        """Have posts that nobody read wait before all others, unless they have changed meanwhile."""
+        left = [post.post_id for post in posts if self._text_of(post.post_id) == post.text]
+        self._waiting = dict.fromkeys(left) | self._waiting
+
+    def _text_of(self, post_id: str) -> str | None:
+        post = self.desk.posts.get(post_id)
+        return None if post is None else post.text
+
+    def _new(self, one: SourcePost, before: Post | None = None) -> tuple[Post, list[Trend]]:
+        """Take in a post, or the new text of one; a source that tells of an edit need not say whose it is."""
         digest = blake2b(f"{one.source}/{one.author}".encode(), key=self._salt, digest_size=12).hexdigest()
+        followers = max(0, one.follower_count)
+        if before is not None and not one.author:
+            digest, followers = before.author_digest, before.follower_count
         with self._tracing.span("news post", "", post_id=one.post_id, source=one.source) as traceparent:
             post, trends = self.desk.take(
                 Post(
@@ -162,11 +217,11 @@ class NewsEngine:
                     one.source,
                     one.kind,
                     digest,
-                    max(0, one.follower_count),
+                    followers,
                     one.event_time_nanos,
                     self._clock.now_nanos(),
                     one.text[:LONGEST_TEXT],
-                    state=state,
+                    state=PostState.LIVE if before is None else PostState.EDITED,
                     traceparent=traceparent,
                 )
             )
@@ -185,7 +240,7 @@ class NewsEngine:
             return None, []
         changed = replace(one, event_time_nanos=kept.event_time_nanos, kind=kept.kind)
         self.counts["edited"] += 1
-        return self._new(changed, state=PostState.EDITED)
+        return self._new(changed, kept)
 
     async def _deleted(self, post_id: str) -> Post | None:
         self._waiting.pop(post_id, None)
@@ -198,26 +253,17 @@ class NewsEngine:
         self.counts["deleted"] += 1
         return post
 
-    async def _reader_forgets(self, post_ids: Sequence[str]) -> None:
-        if not post_ids:
-            return
-        try:
-            await self._reader.forget(post_ids)
-        except TapelineError as error:
-            # It keeps answers for half an hour and no texts; a deletion here never waits for it.
-            self._log.warning(
-                "intelligence was not told of deletions", reason=error.reason, count=len(post_ids)
-            )
-
-    async def _keep(self, posts: Sequence[Post]) -> None:
-        """Store posts, then tell whoever listens."""
+    async def _keep(self, posts: Sequence[Post], over: Sequence[str] = ()) -> None:
+        """Store posts, and that the reader has to forget those that are over; then tell who listens."""
         if posts:
-            sequences = await self._store.put(posts)
+            sequences = await self._store.put(posts, over)
             self.publisher.changes(list(zip(sequences, posts, strict=True)))
+        if over:
+            self._is_forgetting_due.set()
 
     def _wait_for_reading(self, posts: Sequence[Post]) -> None:
         for post in posts:
-            if post.is_relevant and self.desk.posts.get(post.post_id) is post:
+            if post.is_relevant and not post.is_read and self.desk.posts.get(post.post_id) is post:
                 self._wait(post.post_id)
 
     def _wait(self, post_id: str) -> None:

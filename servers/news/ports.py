@@ -37,8 +37,19 @@ class Reader(Protocol):
 class PostStore(Protocol):
     """Where posts are kept. What is deleted is gone from its files when the call returns."""
 
-    async def put(self, posts: Sequence[Post]) -> list[int]:
-        """Keep posts, new or changed; return the sequence of each change."""
+    async def put(self, posts: Sequence[Post], over: Sequence[str] = ()) -> list[int]:
+        """Keep posts, new or changed; return the sequence of each change. Sequences never go back.
+
+        In the same step it is kept that the reader has to forget the posts `over`.
+        """
+        ...
+
+    async def unforgotten(self, size: int) -> list[str]:
+        """Return posts that the reader has to forget and has not confirmed, at most `size`."""
+        ...
+
+    async def confirm_forgotten(self, post_ids: Sequence[str]) -> None:
+        """Keep that the reader has forgotten posts."""
         ...
 
     async def known(self, post_ids: Sequence[str]) -> set[str]:
@@ -63,7 +74,7 @@ class PostStore(Protocol):
 
     @property
     def last_sequence(self) -> int:
-        """Sequence of the newest change."""
+        """Sequence of the newest change, also of one whose post is gone by now."""
         ...
 
 

@@ -11,6 +11,8 @@ from servers.news.domain.desk import Trend
 from servers.news.domain.post import Post
 
 KEPT_CHANGES = 20_000
+ENTITIES_PAUSE_SECONDS = 0.1
+"""Between two words on what posts say: summing them up takes time, and changes come in hundreds."""
 
 
 class Publisher:
@@ -73,6 +75,7 @@ class Publisher:
                 entities = list(self._dirty[key])
                 self._dirty[key].clear()
                 yield entities, self._conflated[key]
+                await asyncio.sleep(ENTITIES_PAUSE_SECONDS)
         finally:
             del self._dirty[key], self._conflated[key]
             self._wakers.discard(waker)

@@ -36,6 +36,9 @@ class NewsSettings(ServerSettings):
     )
     retention_days: float = Field(30.0, gt=0, description="posts are deleted after so long, wall time")
     expiry_check_seconds: float = Field(600.0, gt=0, description="between two looks for posts to delete")
+    patience_posts: int = Field(
+        500, ge=0, description="unread posts that wait for their turn; above, all go to intelligence at once"
+    )
     retry_seconds: float = Field(
         0.5, gt=0, description="wall time between two attempts to have posts read while nobody answers"
     )

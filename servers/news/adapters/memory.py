@@ -12,19 +12,28 @@ class MemoryPostStore:
 
     def __init__(self) -> None:
         self._posts: dict[str, tuple[int, Post]] = {}
+        self._unforgotten: dict[str, None] = {}
         self._sequence = 0
 
     @property
     def last_sequence(self) -> int:
         return self._sequence
 
-    async def put(self, posts: Sequence[Post]) -> list[int]:
+    async def put(self, posts: Sequence[Post], over: Sequence[str] = ()) -> list[int]:
+        self._unforgotten |= dict.fromkeys(over)
         sequences = []
         for post in posts:
             self._sequence += 1
             self._posts[post.post_id] = (self._sequence, post)
             sequences.append(self._sequence)
         return sequences
+
+    async def unforgotten(self, size: int) -> list[str]:
+        return list(self._unforgotten)[:size]
+
+    async def confirm_forgotten(self, post_ids: Sequence[str]) -> None:
+        for post_id in post_ids:
+            self._unforgotten.pop(post_id, None)
 
     async def known(self, post_ids: Sequence[str]) -> set[str]:
         return {post_id for post_id in post_ids if post_id in self._posts}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from typing import Any, TypeVar
@@ -31,6 +31,18 @@ _posts = sql.Table(
     sql.Column("text", sql.String, nullable=False),
     sql.Column("facts", sql.String, nullable=False),
 )
+_unforgotten = sql.Table(
+    "unforgotten", _metadata, sql.Column("post_id", sql.String, primary_key=True, nullable=False)
+)
+"""Posts that the reader has to forget and has not confirmed."""
+_marks = sql.Table(
+    "marks",
+    _metadata,
+    sql.Column("name", sql.String, primary_key=True, nullable=False),
+    sql.Column("value", sql.BigInteger, nullable=False),
+)
+"""The sequence of the newest change outlives its post."""
+_SEQUENCE = "sequence"
 _IN_ONE_STATEMENT = 500
 
 
@@ -62,8 +74,18 @@ class SqlPostStore:
     def last_sequence(self) -> int:
         return self._sequence
 
-    async def put(self, posts: Sequence[Post]) -> list[int]:
-        return await self._run(lambda: self._put(posts))
+    async def put(self, posts: Sequence[Post], over: Sequence[str] = ()) -> list[int]:
+        return await self._run(lambda: self._put(posts, over))
+
+    async def unforgotten(self, size: int) -> list[str]:
+        def select() -> list[str]:
+            with self._engine.connect() as connection:
+                return list(connection.scalars(sql.select(_unforgotten.c.post_id).limit(size)))
+
+        return await self._run(select)
+
+    async def confirm_forgotten(self, post_ids: Sequence[str]) -> None:
+        await self._run(lambda: self._confirm(post_ids))
 
     async def known(self, post_ids: Sequence[str]) -> set[str]:
         return await self._run(lambda: self._known(post_ids))
@@ -92,21 +114,29 @@ class SqlPostStore:
     def _open(self) -> None:
         _metadata.create_all(self._engine)
         with self._engine.connect() as connection:
-            self._sequence = connection.scalar(sql.select(sql.func.max(_posts.c.sequence))) or 0
+            marked = connection.scalar(sql.select(_marks.c.value).where(_marks.c.name == _SEQUENCE))
+            newest = connection.scalar(sql.select(sql.func.max(_posts.c.sequence)))
+        self._sequence = max(marked or 0, newest or 0)
+        if marked is None:
+            with self._engine.begin() as connection:
+                connection.execute(_marks.insert().values(name=_SEQUENCE, value=self._sequence))
 
-    def _put(self, posts: Sequence[Post]) -> list[int]:
+    def _put(self, posts: Sequence[Post], over: Sequence[str]) -> list[int]:
         rows = []
         for post in posts:
             self._sequence += 1
             rows.append(_row(self._sequence, post))
         with self._engine.begin() as connection:
-            for start in range(0, len(rows), _IN_ONE_STATEMENT):
-                part = rows[start : start + _IN_ONE_STATEMENT]
+            for part in _parts(rows):
                 connection.execute(
                     _posts.delete().where(_posts.c.post_id.in_([row["post_id"] for row in part]))
                 )
                 # Of several changes of one post in a group the last one stands.
                 connection.execute(_posts.insert(), list({row["post_id"]: row for row in part}.values()))
+            for ids in _parts(list(dict.fromkeys(over))):
+                connection.execute(_unforgotten.delete().where(_unforgotten.c.post_id.in_(ids)))
+                connection.execute(_unforgotten.insert(), [{"post_id": post_id} for post_id in ids])
+            connection.execute(_marks.update().where(_marks.c.name == _SEQUENCE).values(value=self._sequence))
         if any(post.state is not PostState.LIVE for post in posts):
             self._leave_no_trace()
         return [row["sequence"] for row in rows]
@@ -114,12 +144,16 @@ class SqlPostStore:
     def _known(self, post_ids: Sequence[str]) -> set[str]:
         found: set[str] = set()
         with self._engine.connect() as connection:
-            for start in range(0, len(post_ids), _IN_ONE_STATEMENT):
-                part = list(post_ids[start : start + _IN_ONE_STATEMENT])
+            for part in _parts(post_ids):
                 found.update(
                     connection.scalars(sql.select(_posts.c.post_id).where(_posts.c.post_id.in_(part)))
                 )
         return found
+
+    def _confirm(self, post_ids: Sequence[str]) -> None:
+        with self._engine.begin() as connection:
+            for part in _parts(post_ids):
+                connection.execute(_unforgotten.delete().where(_unforgotten.c.post_id.in_(part)))
 
     def _expire(self, before_nanos: int) -> int:
         with self._engine.begin() as connection:
@@ -144,6 +178,12 @@ class SqlPostStore:
 
     async def _run(self, work: Callable[[], _T]) -> _T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+
+def _parts(values: Sequence[_T]) -> Iterator[Sequence[_T]]:
+    """Yield as many at a time as one statement may name."""
+    for start in range(0, len(values), _IN_ONE_STATEMENT):
+        yield values[start : start + _IN_ONE_STATEMENT]
 
 
 def _prepare_sqlite(connection: Any, record: object) -> None:

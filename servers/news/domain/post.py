@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import IntEnum
+from hashlib import blake2b
 from typing import NamedTuple
 
 MARKET = "MARKET"
 """The entity of posts that speak of the whole market."""
 SPAM_FROM = 0.5
 LONGEST_TEXT = 8_000
+LONGEST_POST_ID = 128
 
 
 class PostKind(IntEnum):
@@ -65,7 +67,12 @@ class SourcePost:
 
     @property
     def post_id(self) -> str:
-        return f"{self.source}:{self.platform_id}"
+        """Unique among all sources; a platform's id that is too long for one ends in a digest of it."""
+        plain = f"{self.source}:{self.platform_id}"
+        if len(plain) <= LONGEST_POST_ID:
+            return plain
+        digest = blake2b(plain.encode(), digest_size=16).hexdigest()
+        return f"{plain[: LONGEST_POST_ID - len(digest) - 1]}~{digest}"
 
 
 class Reading(NamedTuple):
@@ -125,6 +132,11 @@ class Post:
             and not self.is_duplicate
             and self.state is not PostState.DELETED
         )
+
+    @property
+    def is_read(self) -> bool:
+        """Whether every entity of it has a reading."""
+        return all(link.reading is not None for link in self.links)
 
     def read(self, readings: dict[str, Reading]) -> Post:
         """Return the post with the readings of its entities."""

@@ -43,6 +43,12 @@ class Intelligence(intelligence_service_pb2_grpc.IntelligenceServiceServicer):
 
     def __init__(self) -> None:
         self.forgotten: list[str] = []
+        self._heard = asyncio.Condition()
+
+    async def hears_of(self, post_id: str) -> None:
+        """Return when it was told to forget a post."""
+        async with asyncio.timeout(20), self._heard:
+            await self._heard.wait_for(lambda: post_id in self.forgotten)
 
     async def ClassifySentiment(self, request: Any, context: Any) -> Any:
         answer = intelligence_service_pb2.ClassifySentimentResponse()
@@ -58,7 +64,9 @@ class Intelligence(intelligence_service_pb2_grpc.IntelligenceServiceServicer):
         return answer
 
     async def ForgetTexts(self, request: Any, context: Any) -> Any:
-        self.forgotten += request.item_ids
+        async with self._heard:
+            self.forgotten += request.item_ids
+            self._heard.notify_all()
         return intelligence_service_pb2.ForgetTextsResponse()
 
 
@@ -72,20 +80,28 @@ class Newsroom:
     async def begin(self) -> None:
         names = ["news", "market_data", "intelligence"]
         self.places = {name: place.address for name, place in pick_places(names, 0).items()}
-        self.peers = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
-        market_data_service_pb2_grpc.add_MarketDataServiceServicer_to_server(Market(), self.peers)  # type: ignore[abstract]
-        intelligence_service_pb2_grpc.add_IntelligenceServiceServicer_to_server(self.intelligence, self.peers)
-        for name in names[1:]:
-            self.peers.add_insecure_port(self.places[name])
-        await self.peers.start()
+        self.market = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+        market_data_service_pb2_grpc.add_MarketDataServiceServicer_to_server(Market(), self.market)  # type: ignore[abstract]
+        self.market.add_insecure_port(self.places["market_data"])
+        await self.market.start()
+        await self.start_intelligence()
         (self.folder / "posts.csv").write_text(ROWS)
         await self.start()
 
-    async def start(self) -> None:
+    async def start_intelligence(self) -> None:
+        self.reader = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+        intelligence_service_pb2_grpc.add_IntelligenceServiceServicer_to_server(
+            self.intelligence, self.reader
+        )
+        self.reader.add_insecure_port(self.places["intelligence"])
+        await self.reader.start()
+
+    async def start(self, **changes: Any) -> None:
         settings = NewsSettings(
             port=int(self.places["news"].rpartition(":")[2]), metrics_port=0, data_dir=self.folder / "news",
             peers=self.places, log_level="error", drain_notice_seconds=0, drain_seconds=0.2,
             source="file", file=self.folder / "posts.csv", retry_seconds=0.05,
+            **changes,
         )  # fmt: skip
         context = await make_context("news", settings)
         self.running = await start_server(settings, context, await build(settings, context))
@@ -98,7 +114,8 @@ class Newsroom:
 
     async def end(self) -> None:
         await self.stop()
-        await self.peers.stop(0)
+        await self.market.stop(0)
+        await self.reader.stop(0)
 
     async def sentiment(self, posts: int) -> Any:
         """Return what is said of ACME once so many posts count."""
@@ -109,6 +126,13 @@ class Newsroom:
                 if found.news.post_count + found.social.post_count == posts:
                     return found
                 await asyncio.sleep(0.02)
+
+    async def sequences(self, after: int) -> list[int]:
+        """Return the sequences of the changes that are streamed after one."""
+        async for message in self.stub.StreamPosts(pb.StreamPostsRequest(resume_after_sequence=after)):
+            if message.changes:
+                return [change.sequence for change in message.changes]
+        raise AssertionError("the stream has ended")
 
 
 @pytest.fixture
@@ -161,3 +185,38 @@ async def test_a_deletion_reaches_every_file_and_reader_and_lasts_over_a_restart
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await newsroom.stub.GetPost(pb.GetPostRequest(post_id="board:77"))
     assert refused.value.code() is grpc.StatusCode.NOT_FOUND
+
+
+async def test_intelligence_hears_of_a_deletion_when_it_is_back_also_after_a_restart_of_news(
+    newsroom: Newsroom,
+) -> None:
+    await newsroom.sentiment(3)
+    await newsroom.intelligence.hears_of("wire:3")  # the edit of the file
+    await newsroom.reader.stop(0)
+    answer = await newsroom.stub.DeletePost(pb.DeletePostRequest(request_id="r2", post_id="board:2"))
+    assert answer.post.state == post_pb2.POST_STATE_DELETED
+    assert "board:2" not in newsroom.intelligence.forgotten
+    await newsroom.stop()
+    await newsroom.start()
+    await newsroom.start_intelligence()
+    await newsroom.intelligence.hears_of("board:2")
+
+
+async def test_sequences_go_on_after_retention_has_taken_the_newest_post(newsroom: Newsroom) -> None:
+    await newsroom.sentiment(3)
+    before = (await newsroom.stub.ListPosts(pb.ListPostsRequest())).last_sequence
+    await newsroom.stop()
+    await newsroom.start(retention_days=1e-9, expiry_check_seconds=0.01)
+    async with asyncio.timeout(20):
+        while True:
+            answer = await newsroom.stub.ListPosts(pb.ListPostsRequest())
+            if not answer.posts:
+                break
+            await asyncio.sleep(0.02)
+    reached = answer.last_sequence
+    await newsroom.stop()
+    await newsroom.start()
+    await newsroom.sentiment(3)
+    again = await newsroom.stub.ListPosts(pb.ListPostsRequest())
+    assert again.last_sequence > reached >= before
+    assert min(await newsroom.sequences(reached)) > reached

@@ -1,6 +1,8 @@
 """One suite for the store in memory and the real one; and that nothing is left of what was deleted."""
 
+import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +63,50 @@ async def test_retention_deletes_by_the_time_of_arrival(store: Any) -> None:
     assert await store.expire(3) == 2
     assert [sequence for sequence, _ in await store.page("", 0, 9)] == [4, 3]
     assert await store.expire(3) == 0
+
+
+async def test_the_reader_has_to_forget_until_it_confirms(store: Any) -> None:
+    await store.put([kept(1), kept(2), kept(3)])
+    assert await store.unforgotten(9) == []
+    await store.put([kept(1).deleted(), kept(2).deleted()], ["board:1", "board:2", "board:2"])
+    await store.put([kept(1).deleted()], ["board:1"])
+    assert sorted(await store.unforgotten(9)) == ["board:1", "board:2"]
+    assert len(await store.unforgotten(1)) == 1
+    await store.confirm_forgotten(["board:1", "board:9"])
+    assert await store.unforgotten(9) == ["board:2"]
+
+
+async def test_what_the_reader_has_to_forget_and_the_sequence_outlast_the_posts_and_a_restart(
+    tmp_path: Path,
+) -> None:
+    url = f"sqlite:///{tmp_path / 'news.db'}"
+    store = SqlPostStore(url)
+    await store.open()
+    await store.put([kept(1), kept(2)])
+    await store.put([kept(2).deleted()], ["board:2"])
+    assert await store.expire(10**9) == 2
+    assert await store.page("", 0, 9) == []
+    await store.close()
+    again = SqlPostStore(url)
+    await again.open()
+    assert again.last_sequence == 3
+    assert await again.unforgotten(9) == ["board:2"]
+    assert await again.put([kept(4)]) == [4]
+    await again.close()
+
+
+async def test_a_database_from_before_sequences_were_kept_goes_on_where_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "news.db"
+    store = SqlPostStore(f"sqlite:///{path}")
+    await store.open()
+    await store.put([kept(1), kept(2)])
+    await store.close()
+    with closing(sqlite3.connect(path)) as old:
+        old.execute("DROP TABLE marks")
+    again = SqlPostStore(f"sqlite:///{path}")
+    await again.open()
+    assert again.last_sequence == 2
+    await again.close()
 
 
 async def test_nothing_of_a_deleted_text_is_left_in_any_file(tmp_path: Path) -> None:

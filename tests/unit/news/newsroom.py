@@ -92,7 +92,10 @@ class Room:
         )
 
     async def read_all(self) -> None:
+        """Have everything read and forgotten that waits for it."""
         while await self.engine.read_some():
+            pass
+        while await self.engine.forget_some():
             pass
 
 

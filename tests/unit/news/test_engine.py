@@ -1,6 +1,7 @@
 """The pipeline: each post once, read, edited, deleted; what listeners hear."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -9,7 +10,7 @@ from servers.model.nanos import NANO
 from servers.model.social_events import planted_events
 from servers.news.adapters.simulated import BOARD, WIRE, simulated_posts
 from servers.news.domain.desk import KEPT_NANOS, TrendKind
-from servers.news.domain.post import Action, Post, PostKind, PostState
+from servers.news.domain.post import LONGEST_POST_ID, Action, Post, PostKind, PostState
 from tests.unit.news.newsroom import NAMES, NOON, Room, post
 
 
@@ -103,8 +104,63 @@ async def test_a_deletion_does_not_wait_for_the_reader(room: Room) -> None:
     await room.engine.take([post(1)])
     room.reader.is_up = False
     await room.engine.delete("board:1")
-    assert room.log.lines == ["intelligence was not told of deletions"]
+    assert room.log.lines == ["intelligence does not hear of a deletion yet"]
     assert room.engine.waiting_count == 0
+
+
+async def test_a_deletion_that_the_reader_did_not_hear_of_is_kept_until_it_confirms(room: Room) -> None:
+    await room.engine.take([post(1), post(2)])
+    room.reader.is_up = False
+    await room.engine.take([post(1, action=Action.DELETED), post(2, "$ACME is new", action=Action.EDITED)])
+    with pytest.raises(Unavailable):
+        await room.engine.forget_some()
+    again = Room(room.store)  # the news server is started again; the store is what stays
+    await asyncio.wait_for(again.engine.forgetting_due(), 5)
+    assert await again.engine.forget_some() == 2
+    assert again.reader.forgotten == ["board:1", "board:2"]
+    assert await again.engine.forget_some() == 0
+
+
+async def test_a_deletion_of_what_was_never_there_asks_nothing_of_the_reader(room: Room) -> None:
+    await room.engine.take([post(7, action=Action.DELETED), post(8, "$ACME new", action=Action.EDITED)])
+    assert await room.engine.forget_some() == 0
+
+
+async def test_readings_that_overlap_take_different_posts_and_come_back_when_nobody_answers(
+    room: Room,
+) -> None:
+    await room.engine.take([post(number, f"$ACME up {number}") for number in range(40)])
+    assert sorted(
+        await asyncio.gather(room.engine.read_some(), room.engine.read_some(), room.engine.read_some())
+    ) == [8, 16, 16]
+    assert len({question.post_id for question in room.reader.asked}) == len(room.reader.asked) == 40
+    room.reader.is_up = False
+    await room.engine.take([post(50, "$BOLT up"), post(51, "$CRUX up")])
+    with pytest.raises(Unavailable):
+        await room.engine.read_some()
+    assert (room.engine.waiting_count, room.engine.queued_count) == (2, 2)
+    room.reader.is_up = True
+    await room.read_all()
+    assert [question.post_id for question in room.reader.asked][40:] == ["board:50", "board:51"]
+
+
+async def test_an_edit_that_names_no_author_leaves_the_post_to_its_own(room: Room) -> None:
+    await room.engine.take([post(1, author="ann", follower_count=7)])
+    before = await kept_post(room)
+    await room.engine.take([post(1, "$ACME down", author="", follower_count=0, action=Action.EDITED)])
+    after = await kept_post(room)
+    assert (after.author_digest, after.follower_count) == (before.author_digest, 7)
+
+
+def test_a_platforms_id_that_is_too_long_still_makes_one_post() -> None:
+    long, other = (post(1, source="feed", kind=PostKind.NEWS), post(2, source="feed"))
+    ids = {
+        replace(one, platform_id=f"https://news.example/{'a' * 300}/{number}").post_id
+        for number, one in enumerate((long, other, other))
+    }
+    assert len(ids) == 3
+    assert {len(one) for one in ids} == {LONGEST_POST_ID}
+    assert long.post_id == "feed:1"
 
 
 async def test_an_unsure_reading_does_not_count_and_a_shed_one_is_told(room: Room) -> None:
