@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import gc
 import os
 import sys
@@ -88,6 +89,7 @@ def run(name: str, settings_type: type[SettingsT], build: Build[SettingsT]) -> N
     """
     import uvloop
 
+    faulthandler.enable()  # a crash below Python leaves its stack in the log
     try:
         settings = load_settings(name, settings_type, sys.argv[1:], os.environ)
         if settings.die_with_parent:
