@@ -1,8 +1,10 @@
 from native._types cimport nanos_t
 from native._wide cimport wide_t
-from native.adaptive_schedule cimport AdaptiveVwapSchedule
 from native.backtest_cap cimport TrailingCap
+from native.backtest_controls cimport Controls
 from native.backtest_costs cimport CostModel
+from native.backtest_fills cimport FillLog
+from native.backtest_plan cimport Plan
 from native.schedule cimport Schedule
 
 
@@ -10,18 +12,12 @@ cdef enum:
     MOST = 64  # steps that a parent looks back
 
 
-cdef struct fill_t:
-    nanos_t time, price, size
-    nanos_t mid  # the last print when the child was sent
-    nanos_t impact  # the part of the price that the cost model calls impact, side-signed
-    bint is_passive
-
-
 cdef class Parent:
     cdef Schedule schedule
-    cdef AdaptiveVwapSchedule adaptive  # the same, where it is one
     cdef TrailingCap cap
     cdef CostModel costs
+    cdef readonly Controls controls
+    cdef Plan plan
     cdef double sign
     cdef int side
     cdef bint listens, keeps_fills, is_out_of_memory
@@ -38,19 +34,13 @@ cdef class Parent:
     cdef readonly nanos_t done_nanos, arrival_price_nanos, last_price_nanos
     cdef readonly nanos_t first_print_nanos
     cdef readonly Py_ssize_t child_count, fill_count, event_count
-    cdef fill_t *fills
-    cdef Py_ssize_t fill_capacity
+    cdef FillLog fills
     cdef wide_t own_notional, market_notional, market_volume, spread_e18, impact_e18, passive_quantity
     # Volume and own quantity at the last decisions, newest first: the rate that the temporary impact answers.
     cdef Py_ssize_t rate_steps
     cdef double volume, volume_floor
     cdef double[MOST] volumes
     cdef double[MOST] dones
-    # Forecasts by the time from which they are known.
-    cdef nanos_t *revision_times
-    cdef double *revision_volumes
-    cdef double *revision_deviations
-    cdef Py_ssize_t revisions, revision_bins, next_revision
 
     cdef int reserve(self, Py_ssize_t prints) except -1
     cdef void take(
@@ -77,4 +67,6 @@ cdef class Parent:
         double impact,
         bint is_passive,
     ) noexcept nogil
-    cdef bint grow(self) noexcept nogil
+    cdef bint control(self, nanos_t now, double impact) noexcept nogil
+    cdef nanos_t half(self, nanos_t leaves) noexcept nogil
+    cdef double temporary_impact(self, nanos_t part) noexcept nogil

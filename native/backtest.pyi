@@ -6,13 +6,13 @@ from numpy.typing import NDArray
 from typing_extensions import Buffer, disjoint_base
 
 from native.backtest_cap import TrailingCap
+from native.backtest_controls import Controls
 from native.backtest_costs import CostModel
 from native.schedule import Schedule
 
 _Column: TypeAlias = NDArray[np.int64] | Buffer
 
 MOST_STEPS: int
-FILL_COLUMNS: tuple[str, ...]
 
 @disjoint_base
 class Parent:
@@ -23,6 +23,7 @@ class Parent:
     child_count: int
     fill_count: int
     event_count: int
+    controls: Controls | None
     def __init__(
         self,
         schedule: Schedule,
@@ -38,6 +39,8 @@ class Parent:
         cap: TrailingCap | None = None,
         limit_price_nanos: int = 0,
         revisions: tuple[_Column, NDArray[np.float64], NDArray[np.float64]] | None = None,
+        controls: Controls | None = None,
+        fallback: Schedule | None = None,
         keep_fills: bool = True,
     ) -> None: ...
     @property

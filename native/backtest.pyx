@@ -6,27 +6,25 @@ size, and each trades as if it were alone. At each step the schedule says how mu
 children reach the market a latency later. A market child takes from the prints that follow, at most a stated share of
 each; a passive one rests at the near touch of its decision, behind a queue. No print gives more than it traded, to
 both children together, and nothing goes past the participation cap. What a fill costs beyond its print is the
-`CostModel`'s. Plain-Python twin: tests/native/backtest_twin.py.
+`CostModel`'s. `Controls` are asked at every decision and before every fill: what they forbid is withdrawn at once, and
+what was missed is planned anew when they let go. Plain-Python twin: tests/native/backtest_twin.py.
 """
-from libc.math cimport fmax
-from libc.stdlib cimport free, malloc, realloc
-from libc.string cimport memcpy, memmove
-
-import numpy as np
+from libc.math cimport fabs, fmax
+from libc.string cimport memmove
 
 from native._checks cimport check_same_length, check_sizes, check_times
 from native._types cimport nanos_t
-from native._wide cimport scale_floor, wide_t, wide_to_int
-from native.adaptive_schedule cimport AdaptiveVwapSchedule
+from native._wide cimport scale_floor, wide_t, wide_to_double, wide_to_int
 from native.backtest_cap cimport TrailingCap
+from native.backtest_controls cimport HALF, NORMAL, PASSIVE_ONLY, Controls
 from native.backtest_costs cimport CostModel
-from native.pov_schedule cimport PovSchedule
+from native.backtest_fills cimport FillLog, fill_t
+from native.backtest_plan cimport Plan
 from native.schedule cimport Schedule
 
 cdef nanos_t ONE = 1_000_000_000
 cdef nanos_t NEVER = 0x7fffffffffffffff
 MOST_STEPS = MOST
-FILL_COLUMNS = ("time_nanos", "price_nanos", "size_nanos", "mid_nanos", "impact_nanos", "is_passive")
 
 
 cdef class Parent:
@@ -39,21 +37,13 @@ cdef class Parent:
     the steps over which the temporary impact measures the rate of trading. `revisions`, for an adaptive schedule, are
     (times, volumes, log_sd): from each time on, the forecast of every bin of the session.
 
-    A cap, a cost model, and a schedule that listens to volume serve one parent; the other schedules may serve many.
+    `controls` (or None) act as in live trading; `fallback` is the curve that an adaptive schedule gives way to while
+    the deviation control holds.
+
+    A cap, a cost model, controls, and a schedule that listens to volume serve one parent; the other schedules may
+    serve many.
     Raises ValueError for values outside these ranges.
     """
-
-    def __cinit__(self):
-        self.fills = NULL
-        self.revision_times = NULL
-        self.revision_volumes = NULL
-        self.revision_deviations = NULL
-
-    def __dealloc__(self):
-        free(self.fills)
-        free(self.revision_times)
-        free(self.revision_volumes)
-        free(self.revision_deviations)
 
     def __init__(
         self,
@@ -70,6 +60,8 @@ cdef class Parent:
         TrailingCap cap=None,
         limit_price_nanos=0,
         revisions=None,
+        Controls controls=None,
+        Schedule fallback=None,
         keep_fills=True,
     ):
         if side not in (1, -1):
@@ -94,11 +86,14 @@ cdef class Parent:
         self.queue = queue_nanos
         self.print_share = <nanos_t>(print_share * ONE + 0.5)
         self.limit = limit_price_nanos
+        self.controls = controls
+        self.fills = FillLog()
         self.keeps_fills = keep_fills
         self.lot = schedule.lot
         self.start = schedule.start
         self.end = schedule.end
-        self.listens = isinstance(schedule, (AdaptiveVwapSchedule, PovSchedule))
+        self.plan = Plan(schedule, revisions, fallback)
+        self.listens = self.plan.listens
         self.next_decision = self.start
         self.next_arrival = NEVER
         self.next_moment = self.start
@@ -107,36 +102,6 @@ cdef class Parent:
         self.volume_floor = costs.daily_volume * 1e9 * (self.step / <double>(self.end - self.start))
         self.own_notional = self.market_notional = self.market_volume = <wide_t>0
         self.spread_e18 = self.impact_e18 = self.passive_quantity = <wide_t>0
-        if revisions is not None:
-            self._take_revisions(*revisions)
-
-    def _take_revisions(self, times, volumes, deviations):
-        cdef const nanos_t[::1] moments
-        cdef const double[:, ::1] forecasts
-        cdef const double[::1] spreads
-        if not isinstance(self.schedule, AdaptiveVwapSchedule):
-            raise ValueError("revisions are for an adaptive schedule")
-        self.adaptive = self.schedule
-        times = np.ascontiguousarray(times, np.int64)
-        volumes = np.ascontiguousarray(volumes, np.float64)
-        deviations = np.ascontiguousarray(deviations, np.float64)
-        bins = self.adaptive.session_bins
-        if volumes.shape != (len(times), bins) or deviations.shape != (len(times),):
-            raise ValueError(f"revisions: {len(times)} times need volumes {(len(times), bins)}, not {volumes.shape}")
-        if len(times) and (np.diff(times) <= 0).any():
-            raise ValueError("revisions: the times do not rise")
-        self.revision_times = <nanos_t *>malloc(max(1, times.size) * sizeof(nanos_t))
-        self.revision_volumes = <double *>malloc(max(1, volumes.size) * sizeof(double))
-        self.revision_deviations = <double *>malloc(max(1, times.size) * sizeof(double))
-        if self.revision_times == NULL or self.revision_volumes == NULL or self.revision_deviations == NULL:
-            raise MemoryError
-        if len(times):
-            moments, forecasts, spreads = times, volumes, deviations
-            memcpy(self.revision_times, &moments[0], times.nbytes)
-            memcpy(self.revision_volumes, &forecasts[0, 0], volumes.nbytes)
-            memcpy(self.revision_deviations, &spreads[0], deviations.nbytes)
-        self.revisions = len(times)
-        self.revision_bins = bins
 
     @property
     def quantity_nanos(self):
@@ -184,18 +149,8 @@ cdef class Parent:
         return 1e4 * self.costs.displacement(self.bound)
 
     def fill_columns(self):
-        """Return the fills as a dictionary of int64 columns by the names in `FILL_COLUMNS`."""
-        cdef Py_ssize_t i, count = self.fill_count if self.keeps_fills else 0
-        table = np.zeros((6, count), np.int64)
-        cdef nanos_t[:, ::1] cells = table
-        for i in range(count):
-            cells[0, i] = self.fills[i].time
-            cells[1, i] = self.fills[i].price
-            cells[2, i] = self.fills[i].size
-            cells[3, i] = self.fills[i].mid
-            cells[4, i] = self.fills[i].impact
-            cells[5, i] = self.fills[i].is_passive
-        return dict(zip(FILL_COLUMNS, table, strict=True))
+        """Return the fills as a dictionary of int64 columns by the names in `FILL_COLUMNS`, none if not kept."""
+        return self.fills.columns()
 
     cdef int reserve(self, Py_ssize_t prints) except -1:
         if self.cap is not None:
@@ -253,23 +208,30 @@ cdef class Parent:
             return
         if self.next_decision == self.start and self.arrival_price_nanos == 0:
             self.arrival_price_nanos = self.last_price_nanos
-        while self.next_revision < self.revisions and self.revision_times[self.next_revision] <= now:
-            self.adaptive.revise_at(
-                now,
-                self.revision_volumes + self.next_revision * self.revision_bins,
-                self.revision_deviations[self.next_revision],
-            )
-            self.next_revision += 1
+        self.plan.revise(now)
         self.next_decision = min(now + self.step, self.end)
-        aim = self.schedule.target(self.next_decision)
+        memmove(self.volumes + 1, self.volumes, (self.rate_steps - 1) * sizeof(double))
+        memmove(self.dones + 1, self.dones, (self.rate_steps - 1) * sizeof(double))
+        self.volumes[0], self.dones[0] = self.volume, <double>self.done_nanos
+        if self.controls is not None:
+            if self.controls.take_answer(now):
+                self.plan.begin_anew(now, self.done_nanos, True)
+            self.control(now, self.costs.displacement(now) + self.temporary_impact(0))
+        aim = self.plan.target(self.next_decision)
         due = aim
         if self.passive_steps:  # what rested long enough goes at market, the rest rests
             due = min(self.aims[self.passive_steps - 1], aim)
             memmove(self.aims + 1, self.aims, (self.passive_steps - 1) * sizeof(nanos_t))
             self.aims[0] = aim
-        memmove(self.volumes + 1, self.volumes, (self.rate_steps - 1) * sizeof(double))
-        memmove(self.dones + 1, self.dones, (self.rate_steps - 1) * sizeof(double))
-        self.volumes[0], self.dones[0] = self.volume, <double>self.done_nanos
+        if self.controls is not None and not self.controls.is_normal():
+            self.controls.controlled_nanos += self.next_decision - now
+            if self.controls.is_stopped():
+                return
+            if self.controls.rate == HALF:
+                aim = self.done_nanos + self.half(aim - self.done_nanos)
+                due = self.done_nanos + self.half(due - self.done_nanos)
+            if self.controls.mode == PASSIVE_ONLY:
+                due = min(due, self.done_nanos)
         if aim > self.done_nanos:
             self.child_count += 1 + (self.done_nanos < due < aim)
         elif self.market_leaves == 0 and self.passive_leaves == 0:
@@ -293,6 +255,47 @@ cdef class Parent:
         self.passive_mid = self.coming_mid
         self.passive_queue = self.queue
 
+    cdef bint control(self, nanos_t now, double impact) noexcept nogil:
+        # Ask both controls, withdraw what they forbid of what works or is on its way; return whether they act anew.
+        cdef double deviation = -1.0
+        cdef int rate = self.controls.rate, mode = self.controls.mode
+        cdef bint is_released, gives_way
+        if <wide_t>self.done_nanos * <wide_t>10 >= <wide_t>self.schedule.quantity and self.market_volume > <wide_t>0:
+            deviation = fabs(
+                wide_to_double(self.own_notional) / <double>self.done_nanos
+                / (wide_to_double(self.market_notional) / wide_to_double(self.market_volume))
+                - 1.0
+            )
+        if not self.controls.take(now, impact, deviation):
+            return False
+        gives_way = self.controls.mode != NORMAL
+        if self.controls.is_stopped():
+            self.market_leaves = self.passive_leaves = 0
+            self.next_arrival = NEVER
+            self.next_moment = self.next_decision
+        if self.controls.mode == PASSIVE_ONLY:
+            self.market_leaves = 0
+            self.coming_market = min(self.coming_market, self.done_nanos)
+        if self.controls.rate == HALF and rate < HALF:
+            self.market_leaves = self.half(self.market_leaves)
+            self.passive_leaves = self.half(self.passive_leaves)
+            self.coming_market = self.done_nanos + self.half(self.coming_market - self.done_nanos)
+            self.coming_total = self.done_nanos + self.half(self.coming_total - self.done_nanos)
+        is_released = self.controls.rate < rate or self.controls.mode < mode
+        if is_released or (mode == NORMAL and gives_way and self.plan.fallback is not None):
+            self.plan.begin_anew(now, self.done_nanos, gives_way)
+        return True
+
+    cdef nanos_t half(self, nanos_t leaves) noexcept nogil:
+        # In whole lots; of less than two lots all, so that an order can end.
+        return leaves if leaves < 2 * self.lot else leaves // 2 // self.lot * self.lot
+
+    cdef double temporary_impact(self, nanos_t part) noexcept nogil:
+        # At the rate of trading of late, a part that is about to be done included.
+        cdef double others = fmax(self.volume - self.volumes[self.rate_steps - 1], self.volume_floor)
+        cdef double rate = <double>self.done_nanos + <double>part - self.dones[self.rate_steps - 1]
+        return self.costs.rate_impact(rate / (rate + others))
+
     cdef nanos_t whole_lots(self, nanos_t available, nanos_t leaves) noexcept nogil:
         # The odd rest of a quantity goes in one piece.
         if leaves <= available:
@@ -301,7 +304,7 @@ cdef class Parent:
 
     cdef void fill_from(self, nanos_t time, nanos_t price, nanos_t size) noexcept nogil:
         cdef nanos_t available = size, resting = size, part, moved
-        cdef double displacement, rate, others
+        cdef double displacement, impact
         if self.passive_leaves:
             resting = self.reach_limit(price, size)
         if self.print_share < ONE:
@@ -315,19 +318,32 @@ cdef class Parent:
         if part > 0:
             moved = self.side * <nanos_t>(displacement * <double>self.passive_limit + 0.5)
             if self.limit == 0 or self.side * (self.passive_limit + moved - self.limit) <= 0:
-                self.book(time, price, self.passive_limit + moved, part, self.passive_mid, displacement, True)
-                self.passive_leaves -= part
-                available -= part
+                if self.controls is not None:
+                    impact = displacement + self.temporary_impact(part)
+                    if self.control(time, impact):
+                        part = min(part, self.passive_leaves)
+                    if part > 0:
+                        self.controls.audit(impact, True)
+                if part > 0:
+                    self.book(time, price, self.passive_limit + moved, part, self.passive_mid, displacement, True)
+                    self.passive_leaves -= part
+                    available -= part
         part = self.whole_lots(available, self.market_leaves)
         if part <= 0:
             return
-        others = fmax(self.volume - self.volumes[self.rate_steps - 1], self.volume_floor)
-        rate = <double>self.done_nanos + <double>part - self.dones[self.rate_steps - 1]
-        rate = displacement + self.costs.rate_impact(rate / (rate + others))
-        moved = self.side * <nanos_t>((self.costs.half_spread + rate) * <double>price + 0.5)
+        impact = displacement + self.temporary_impact(part)
+        moved = self.side * <nanos_t>((self.costs.half_spread + impact) * <double>price + 0.5)
         if self.limit and self.side * (price + moved - self.limit) > 0:
             return
-        self.book(time, price, price + moved, part, self.market_mid if self.market_mid else price, rate, False)
+        if self.controls is not None:
+            if self.control(time, impact):
+                part = min(part, self.market_leaves)
+                if part <= 0:
+                    return
+                impact = displacement + self.temporary_impact(part)
+                moved = self.side * <nanos_t>((self.costs.half_spread + impact) * <double>price + 0.5)
+            self.controls.audit(impact, False)
+        self.book(time, price, price + moved, part, self.market_mid if self.market_mid else price, impact, False)
         self.market_leaves -= part
 
     cdef nanos_t reach_limit(self, nanos_t price, nanos_t size) noexcept nogil:
@@ -366,26 +382,9 @@ cdef class Parent:
         self.costs.push(time, <double>size * 1e-9)
         if self.cap is not None:
             self.cap.add_fill(time, size)
-        if self.keeps_fills:
-            if self.fill_count == self.fill_capacity and not self.grow():
-                return
-            self.fills[self.fill_count].time = time
-            self.fills[self.fill_count].price = price
-            self.fills[self.fill_count].size = size
-            self.fills[self.fill_count].mid = mid
-            self.fills[self.fill_count].impact = impact_nanos
-            self.fills[self.fill_count].is_passive = is_passive
-        self.fill_count += 1
-
-    cdef bint grow(self) noexcept nogil:
-        cdef Py_ssize_t capacity = max(64, 2 * self.fill_capacity)
-        cdef fill_t *larger = <fill_t *>realloc(self.fills, capacity * sizeof(fill_t))
-        if larger == NULL:
+        if self.keeps_fills and not self.fills.add(fill_t(time, price, size, mid, impact_nanos, is_passive)):
             self.is_out_of_memory = True
-            return False
-        self.fills = larger
-        self.fill_capacity = capacity
-        return True
+        self.fill_count += 1
 
 
 def replay(

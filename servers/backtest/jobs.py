@@ -13,7 +13,7 @@ from pathlib import Path
 
 from servers.backtest.inputs import DayInputs
 from servers.backtest.options import BacktestOptions
-from servers.backtest.simulation import OUTCOME_FIELDS, DayResult, Job, Outcome, run_job
+from servers.backtest.simulation import DayResult, Job, Outcome, run_job
 from servers.model.errors import InvalidInput
 
 SYMBOLS_PER_JOB = 8
@@ -161,11 +161,7 @@ class _Kept:
 
 
 def _outcome(values: Sequence[float | None]) -> Outcome:
-    named = {
-        name: math.nan if value is None else value for name, value in zip(OUTCOME_FIELDS, values, strict=True)
-    }
-    children, fills = int(named.pop("children")), int(named.pop("fills"))
-    return Outcome(**named, children=children, fills=fills)
+    return Outcome(*(math.nan if value is None else value for value in values))  # type: ignore[arg-type]
 
 
 def _write_whole(path: Path, content: object) -> None:

@@ -64,6 +64,9 @@ class BacktestOptions:
         rate_seconds: over how long the temporary impact measures the rate of trading.
         patience_seconds: how long a passive child rests before what is left of it goes at market.
         queue_share: queue ahead of a passive child, as a share of the volume of an ordinary step.
+        max_impact: bound of the modelled impact, a fraction, 0 for no controls at all.
+        max_deviation: bound of |own average / VWAP since arrival - 1|, a fraction.
+        answer_seconds: after how long an order that paused and asks is taken to be resumed.
         risk_aversion: of `shortfall` (Almgren and Chriss's lambda), per currency unit.
         costs: the cost model.
     """
@@ -82,6 +85,9 @@ class BacktestOptions:
     rate_seconds: float = 900.0
     patience_seconds: float = 300.0
     queue_share: float = 0.1
+    max_impact: float = 0.005
+    max_deviation: float = 0.002
+    answer_seconds: float = 300.0
     risk_aversion: float = 1e-6
     costs: CostSettings = field(default_factory=CostSettings)
 
@@ -159,6 +165,12 @@ def check_options(options: BacktestOptions) -> None:
         steps = getattr(options, name) / options.step_seconds
         if not 1 <= steps <= MOST_STEPS:
             raise _wrong(name, f"{getattr(options, name)} is not 1 to {MOST_STEPS} steps")
+    if not 0.0 <= options.max_impact <= 1.0:
+        raise _wrong("max_impact", f"{options.max_impact} is outside 0 to 1")
+    if not 0.0 < options.max_deviation <= 1.0:
+        raise _wrong("max_deviation", f"{options.max_deviation} is not above 0, to 1")
+    if options.answer_seconds < 0.0:
+        raise _wrong("answer_seconds", f"{options.answer_seconds} is below 0")
     if not 0.0 <= options.latency_seconds < options.step_seconds:
         raise _wrong("latency_seconds", f"{options.latency_seconds} is not from 0 to below a step")
 

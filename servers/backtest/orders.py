@@ -10,6 +10,7 @@ import numpy as np
 from native.adaptive_schedule import AdaptiveVwapSchedule
 from native.backtest import Parent
 from native.backtest_cap import TrailingCap
+from native.backtest_controls import Controls
 from native.backtest_costs import CostModel
 from native.pov_schedule import PovSchedule
 from native.schedule import Schedule, StaticVwapSchedule, TwapSchedule
@@ -118,9 +119,21 @@ class DayOrders:
             print_share=self._options.print_share,
             cap=TrailingCap(cap, CAP_WINDOW_NANOS) if variant.is_capped and cap is not None else None,
             revisions=self._revisions() if variant.algorithm == "adaptive_vwap" else None,
+            controls=self._controls(),
+            fallback=self._fallback(variant.size) if variant.algorithm == "adaptive_vwap" else None,
             keep_fills=keeps_fills,
         )
         return Order(variant, parent, costs)
+
+    def _controls(self) -> Controls | None:
+        options = self._options
+        if not options.max_impact:
+            return None
+        answer_nanos = round(options.answer_seconds * ONE)
+        return Controls(options.max_impact, options.max_deviation, answer_nanos=answer_nanos)
+
+    def _fallback(self, size: float) -> Schedule | None:
+        return self.schedule("static_vwap", size) if self._options.max_impact else None
 
     def _revisions(self) -> tuple[Int64s, Doubles, Doubles]:
         assert self._table is not None

@@ -27,7 +27,9 @@ class Outcome:
     """What one parent order did; costs in bps of its quantity at the arrival price, positive is a cost.
 
     `shortfall_bps` is spread + impact + timing + opportunity, the last being the residual at the close with
-    its clean-up impact.
+    its clean-up impact. A breach is a figure that rises above its bound, an action what a control did about
+    it; `controlled` is the share of the session in which one held, `fills_without_action` those that one
+    should have stopped.
     """
 
     shortfall_bps: float
@@ -38,8 +40,14 @@ class Outcome:
     filled: float
     passive: float
     participation: float
+    controlled: float
     children: int
     fills: int
+    impact_breaches: int
+    impact_actions: int
+    deviation_breaches: int
+    deviation_actions: int
+    fills_without_action: int
 
     @property
     def timing_bps(self) -> float:
@@ -122,7 +130,7 @@ def _ended(inputs: DayInputs, orders: list[Order]) -> DayResult:
 
 def outcome(order: Order, inputs: DayInputs) -> Outcome:
     """Return what an order that has ended did."""
-    parent, side = order.parent, order.variant.side
+    parent, side, controls = order.parent, order.variant.side, order.parent.controls
     arrival, close = parent.arrival_price_nanos, parent.last_price_nanos
     whole = parent.quantity_nanos * arrival
     residual = parent.residual_nanos
@@ -144,6 +152,12 @@ def outcome(order: Order, inputs: DayInputs) -> Outcome:
         filled=parent.done_nanos / parent.quantity_nanos,
         passive=parent.passive_nanos / parent.quantity_nanos,
         participation=parent.done_nanos / (parent.done_nanos + parent.market_volume_nanos),
+        controlled=controls.controlled_nanos / inputs.session.length_nanos if controls else 0.0,
         children=parent.child_count,
         fills=parent.fill_count,
+        impact_breaches=controls.impact_breaches if controls else 0,
+        impact_actions=controls.impact_actions if controls else 0,
+        deviation_breaches=controls.deviation_breaches if controls else 0,
+        deviation_actions=controls.deviation_actions if controls else 0,
+        fills_without_action=controls.fills_without_action if controls else 0,
     )

@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from native.adaptive_schedule import AdaptiveVwapSchedule
 from native.participation import ParticipationTracker
+from native.pov_schedule import PovSchedule
 
 ONE = 10**9
 NEVER = 2**63 - 1
@@ -45,6 +47,44 @@ class Fill:
     is_passive: bool
 
 
+@dataclass
+class TwinControls:
+    """Both controls, as docs/definitions.md says them."""
+
+    max_impact: float
+    max_deviation: float
+    answer_nanos: int | None
+    rate: str = "full"
+    mode: str = "normal"
+    is_answered: bool = False
+    paused_at: int = 0
+    actions: int = 0
+
+    @property
+    def is_stopped(self) -> bool:
+        return self.rate == "none" or self.mode == "paused"
+
+    def take(self, now: int, impact: float, deviation: float | None) -> None:
+        if impact > 1.5 * self.max_impact:
+            self.actions += self.rate != "none"
+            self.rate = "none"
+        elif impact > self.max_impact and self.rate == "full":
+            self.actions += 1
+            self.rate = "half"
+        elif impact < 0.75 * self.max_impact:
+            self.rate = "full"
+        if deviation is None or self.mode == "paused":
+            return
+        if deviation > 2 * self.max_deviation and not self.is_answered:
+            self.actions += 1
+            self.mode, self.paused_at = "paused", now
+        elif deviation > self.max_deviation:
+            self.actions += self.mode == "normal"
+            self.mode = "passive"
+        elif deviation < 0.75 * self.max_deviation:
+            self.mode, self.is_answered = "normal", False
+
+
 class TwinParent:
     def __init__(
         self,
@@ -62,6 +102,8 @@ class TwinParent:
         window_nanos: int = 300 * ONE,
         shortest_nanos: int = 60 * ONE,
         limit_price_nanos: int = 0,
+        controls: TwinControls | None = None,
+        fallback: Any = None,
     ) -> None:
         self.schedule, self.side, self.costs = schedule, side, costs
         self.step, self.latency = step_nanos, latency_nanos
@@ -70,6 +112,9 @@ class TwinParent:
         self.cap, self.limit = cap, limit_price_nanos
         self.tracker = ParticipationTracker(window_nanos, shortest_nanos)
         self.start, self.end = schedule.start_nanos, schedule.end_nanos
+        self.controls, self.fallback = controls, fallback
+        self.own_plan: tuple[Any, int, int] | None = None
+        self.market_notional = 0
         self.next_decision, self.next_arrival = self.start, NEVER
         self.market_leaves = self.passive_leaves = self.passive_limit = self.queue = 0
         self.last_price = self.done = self.volume = 0
@@ -93,12 +138,28 @@ class TwinParent:
             self.next_decision = self.next_arrival = NEVER
             return
         self.next_decision = min(now + self.step, self.end)
-        aim = self.schedule.target_nanos(self.next_decision)
+        self.marks = [(self.volume, self.done), *self.marks[:-1]]
+        controls = self.controls
+        if controls:
+            if (
+                controls.mode == "paused"
+                and controls.answer_nanos is not None
+                and now - controls.paused_at >= controls.answer_nanos
+            ):
+                controls.mode, controls.is_answered = "passive", True
+                self.plan_anew(now)
+            self.control(now, self.impact_with(self.costs.displacement(now), 0))
+        aim = self.target(self.next_decision)
         due = aim
         if self.passive_steps:
             due = min(self.aims[self.passive_steps - 1], aim)
             self.aims = [aim, *self.aims[:-1]]
-        self.marks = [(self.volume, self.done), *self.marks[:-1]]
+        if controls and controls.is_stopped:
+            return
+        if controls and controls.rate == "half":
+            aim, due = (self.done + self.half(part - self.done) for part in (aim, due))
+        if controls and controls.mode == "passive":
+            due = min(due, self.done)
         if aim > self.done:
             self.children += 1 + (self.done < due < aim)
         elif not self.market_leaves and not self.passive_leaves:
@@ -106,6 +167,70 @@ class TwinParent:
         offset = int(self.costs.half_spread_bps * 1e-4 * self.last_price + 0.5)
         self.coming = (due, aim, self.last_price - self.side * offset)
         self.next_arrival = now + self.latency
+
+    def target(self, moment: int) -> int:
+        if self.own_plan is None:
+            return int(self.schedule.target_nanos(moment))
+        curve, done, share = self.own_plan
+        if share >= 1.0:
+            return done
+        now = curve.planned_share(moment)
+        if now >= 1.0:
+            return int(self.schedule.quantity_nanos)
+        lot = int(self.schedule.lot_nanos)
+        lots = (self.schedule.quantity_nanos - done) // lot
+        return done + int(lots * (now - share) / (1.0 - share) + 0.5) * lot
+
+    def plan_anew(self, now: int) -> None:
+        assert self.controls
+        if self.fallback is not None and self.controls.mode != "normal":
+            self.own_plan = (self.fallback, self.done, self.fallback.planned_share(now))
+        elif isinstance(self.schedule, (AdaptiveVwapSchedule, PovSchedule)):
+            self.own_plan = None
+            self.schedule.replan(now, self.done)
+        else:
+            self.own_plan = (self.schedule, self.done, self.schedule.planned_share(now))
+
+    def control(self, now: int, impact: float) -> None:
+        controls = self.controls
+        assert controls
+        deviation = None
+        if 10 * self.done >= self.schedule.quantity_nanos and self.volume > 0:
+            own = sum(fill.price * fill.size for fill in self.fills) / self.done
+            deviation = abs(own / (self.market_notional / self.volume) - 1)
+        rate, mode = controls.rate, controls.mode
+        controls.take(now, impact, deviation)
+        if (rate, mode) == (controls.rate, controls.mode):
+            return
+        if controls.is_stopped:
+            self.market_leaves = self.passive_leaves = 0
+            self.next_arrival = NEVER
+        due, aim, limit = self.coming
+        if controls.mode == "passive":
+            self.market_leaves = 0
+            due = min(due, self.done)
+        if rate == "full" and controls.rate == "half":
+            self.market_leaves, self.passive_leaves = (
+                self.half(self.market_leaves),
+                self.half(self.passive_leaves),
+            )
+            due, aim = self.done + self.half(due - self.done), self.done + self.half(aim - self.done)
+        self.coming = (due, aim, limit)
+        is_released = (rate != "full" and controls.rate == "full") or (
+            ("normal", "passive", "paused").index(controls.mode) < ("normal", "passive", "paused").index(mode)
+        )
+        if is_released or (self.fallback is not None and mode == "normal" != controls.mode):
+            self.plan_anew(now)
+
+    def half(self, leaves: int) -> int:
+        lot = int(self.schedule.lot_nanos)
+        return leaves if leaves < 2 * lot else leaves // 2 // lot * lot
+
+    def impact_with(self, displacement: float, part: int) -> float:
+        volume_then, done_then = self.marks[self.rate_steps - 1]
+        own = float(self.done) + float(part) - float(done_then)
+        others = max(float(self.volume) - float(volume_then), self.floor)
+        return displacement + self.costs.rate_impact(own / (own + others))
 
     def arrive(self) -> None:
         self.next_arrival = NEVER
@@ -119,6 +244,7 @@ class TwinParent:
         self.move_to(now)
         if self.start <= now < self.end:
             self.volume += size
+            self.market_notional += price * size
             self.tracker.add_volume(column(now), column(size))
             self.schedule.add_volume(column(now), column(size))
             if self.market_leaves or self.passive_leaves:
@@ -143,20 +269,26 @@ class TwinParent:
         part = self.lots(min(available, resting), self.passive_leaves)
         fill_price = self.passive_limit + self.side * int(displacement * self.passive_limit + 0.5)
         if part > 0 and self.within_limit(fill_price):
-            self.book(now, fill_price, part, is_passive=True)
-            self.passive_leaves -= part
-            available -= part
+            if self.controls:
+                self.control(now, self.impact_with(displacement, part))
+                part = min(part, self.passive_leaves)
+            if part > 0:
+                self.book(now, fill_price, part, is_passive=True)
+                self.passive_leaves -= part
+                available -= part
         part = self.lots(available, self.market_leaves)
-        if part <= 0:
+        if part <= 0 or not self.within_limit(self.market_price(displacement, price, part)):
             return
-        volume_then, done_then = self.marks[self.rate_steps - 1]
-        own = float(self.done) + float(part) - float(done_then)
-        others = max(float(self.volume) - float(volume_then), self.floor)
-        impact = displacement + self.costs.rate_impact(own / (own + others))
-        fill_price = price + self.side * int((self.costs.half_spread_bps * 1e-4 + impact) * price + 0.5)
-        if self.within_limit(fill_price):
-            self.book(now, fill_price, part, is_passive=False)
+        if self.controls:
+            self.control(now, self.impact_with(displacement, part))
+            part = min(part, self.market_leaves)
+        if part > 0:
+            self.book(now, self.market_price(displacement, price, part), part, is_passive=False)
             self.market_leaves -= part
+
+    def market_price(self, displacement: float, price: int, part: int) -> int:
+        cost = self.costs.half_spread_bps * 1e-4 + self.impact_with(displacement, part)
+        return price + self.side * int(cost * price + 0.5)
 
     def lots(self, available: int, leaves: int) -> int:
         return leaves if leaves <= available else available - available % int(self.schedule.lot_nanos)

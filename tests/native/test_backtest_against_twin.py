@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from native.adaptive_schedule import AdaptiveVwapSchedule
 from native.backtest import Parent, finish, replay
 from native.backtest_cap import TrailingCap
+from native.backtest_controls import Controls
 from native.backtest_costs import CostModel
 from native.participation import ParticipationTracker
 from native.pov_schedule import PovSchedule
 from native.schedule import Schedule, StaticVwapSchedule, TwapSchedule
-from tests.native.backtest_twin import Costs, TwinParent, column
+from tests.native.backtest_twin import Costs, TwinControls, TwinParent, column
 
 ONE = 10**9
 START, END = 1_000 * ONE, 1_600 * ONE
@@ -65,13 +66,22 @@ def schedule_of(kind: str, shares: int, lot: int) -> Schedule:
     return AdaptiveVwapSchedule(shares * ONE, lot, START, END, EDGES, [30.0] * 10)
 
 
-def engine(schedule: Schedule, shape: dict[str, Any], cap: float | None, costs: dict[str, float]) -> Parent:
+def engine(
+    schedule: Schedule,
+    shape: dict[str, Any],
+    cap: float | None,
+    costs: dict[str, float],
+    controls: Controls | None = None,
+    fallback: Schedule | None = None,
+) -> Parent:
     rest = {name: value for name, value in shape.items() if name != "side"}
     return Parent(
         schedule,
         shape["side"],
         CostModel(**costs),
         cap=None if cap is None else TrailingCap(cap, 50 * ONE, 10 * ONE),
+        controls=controls,
+        fallback=fallback,
         **rest,
     )
 
@@ -96,12 +106,20 @@ cost_models = st.fixed_dictionaries(
     st.sampled_from(["twap", "static", "pov", "adaptive"]),
     st.integers(1, 2_000),
     st.sampled_from([ONE, 100 * ONE]),
+    # Bounds apart from any figure that rounding could put on either side of them.
+    st.sampled_from(
+        [None, (0.0012345, 0.0003217, None), (0.0031234, 0.00012347, 0), (0.0003, 1.0, 30 * ONE)]
+    ),
 )
-@settings(max_examples=300)
+@settings(max_examples=400)
 def test_the_engine_does_what_its_twin_does(
-    steps: Any, shape: Any, cap: Any, costs: Any, kind: Any, shares: Any, lot: Any
+    steps: Any, shape: Any, cap: Any, costs: Any, kind: Any, shares: Any, lot: Any, bounds: Any
 ) -> None:
-    parent = engine(schedule_of(kind, shares, lot), shape, cap, costs)
+    controls, fallback = None, schedule_of("static", shares, lot) if kind == "adaptive" else None
+    if bounds:
+        controls = Controls(bounds[0], bounds[1], answer_nanos=bounds[2])
+    parent = engine(schedule_of(kind, shares, lot), shape, cap, costs, controls, fallback)
+    twin_controls = TwinControls(*bounds) if bounds else None
     rest = {name: value for name, value in shape.items() if name != "side"}
     twin = TwinParent(
         schedule_of(kind, shares, lot),
@@ -110,6 +128,8 @@ def test_the_engine_does_what_its_twin_does(
         cap=cap,
         window_nanos=50 * ONE,
         shortest_nanos=10 * ONE,
+        controls=twin_controls,
+        fallback=fallback,
         **rest,
     )
     tape = columns(steps)
@@ -126,6 +146,9 @@ def test_the_engine_does_what_its_twin_does(
     assert found["price_nanos"] == pytest.approx([fill.price for fill in twin.fills], rel=0, abs=1_000)
     assert parent.child_count == twin.children
     assert parent.done_nanos == twin.done
+    if controls and twin_controls:
+        assert controls.impact_actions + controls.deviation_actions == twin_controls.actions
+        assert controls.fills_without_action == 0
 
 
 @given(prints, shapes, caps, cost_models, st.integers(1, 2_000))
@@ -182,6 +205,116 @@ def test_how_a_tape_is_cut_into_chunks_changes_nothing(
     }
     assert whole.market_notional_e18 == parts.market_notional_e18
     assert whole.event_count == parts.event_count == len(steps)
+
+
+@given(prints, shapes, caps, st.integers(1, 2_000), st.sampled_from(["twap", "pov", "adaptive"]))
+def test_no_fill_is_made_that_the_figures_before_it_forbid(
+    steps: Any, shape: Any, cap: Any, shares: Any, kind: Any
+) -> None:
+    # Recounted from fills and prints alone; without temporary impact the estimate is the displacement.
+    bounds = (0.0004, 0.00025)
+    model = {"half_spread_bps": 1.0, "daily_volatility": 0.02, "daily_volume": 5_000.0, "temporary": 0.0}
+    steps = [(gap + 1, *rest) for gap, *rest in steps]
+    parent = engine(schedule_of(kind, shares, ONE), shape, cap, model, Controls(*bounds, answer_nanos=None))
+    times, prices, sizes, takeable = columns(steps)
+    replay([parent], times, prices, sizes, takeable)
+    finish([parent], END)
+    found = parent.fill_columns()
+    inside = (times >= START) & (times < END)
+    done, paid = 0, 0
+    for now, price, size, is_passive in zip(
+        *(found[name].tolist() for name in ("time_nanos", "price_nanos", "size_nanos", "is_passive")),
+        strict=True,
+    ):
+        seen = inside & (times <= now)
+        vwap = float(prices[seen].astype(float) @ sizes[seen].astype(float)) / float(sizes[seen].sum())
+        if done and 10 * done >= shares * ONE:
+            deviation = abs(paid / done / vwap - 1)
+            assert deviation <= 2 * bounds[1] + 1e-12
+            assert is_passive or deviation <= bounds[1] + 1e-12
+        assert 0.02 * 0.314 * done / ONE / 5_000 <= 1.5 * bounds[0] + 1e-12
+        done += size
+        paid += price * size
+
+
+def planted(controls: Controls, moves: Any) -> Parent:
+    """An order of a whole print a step, bought at prices that move as planted."""
+    times = START + np.arange(len(moves), dtype=np.int64) * ONE
+    prices = 100 * ONE + np.array(moves, np.int64) * ONE // 100
+    costs = CostModel(half_spread_bps=0.0, daily_volatility=0.0, daily_volume=1e6)
+    schedule = TwapSchedule(1_000 * ONE, ONE, START, END)
+    parent = Parent(schedule, 1, costs, step_nanos=ONE, controls=controls)
+    sizes = np.array([1_000 * ONE if move < 100 else 100_000 * ONE for move in moves], np.int64)
+    replay([parent], times, prices, sizes)
+    finish([parent], END)
+    return parent
+
+
+def test_a_planted_deviation_is_caught_when_nobody_acts_and_acted_on_when_they_do() -> None:
+    # A tenth is done at 100; then the market goes to 101, on much volume: the own average is left behind.
+    moves = [0] * 80 + [100] * 20 + [0] * 480
+    watched = planted(Controls(is_enforced=False), moves).controls
+    assert watched is not None
+    assert (watched.deviation_breaches, watched.deviation_actions) == (1, 0)
+    assert watched.fills_without_action > 0
+    assert watched.largest_deviation > 0.008
+    acted = planted(Controls(answer_nanos=None), moves)
+    assert acted.controls is not None
+    assert acted.controls.fills_without_action == 0
+    assert acted.controls.deviation_breaches == acted.controls.deviation_actions == 1
+    assert acted.controls.controlled_nanos > 400 * ONE
+    assert acted.residual_nanos > 0
+    # Once somebody resumes it, it rests, and what was missed is never sent in a burst.
+    resumed = planted(Controls(answer_nanos=10 * ONE), moves)
+    fills = resumed.fill_columns()
+    assert resumed.controls is not None
+    assert resumed.controls.fills_without_action == 0
+    assert resumed.residual_nanos < acted.residual_nanos
+    assert set(fills["is_passive"][fills["time_nanos"] > START + 110 * ONE].tolist()) == {1}
+
+
+def test_an_impact_above_its_bound_halves_the_rate_and_one_far_above_stops_it_until_it_decays() -> None:
+    def run(bound: float, *, is_enforced: bool = True) -> Parent:
+        costs = CostModel(
+            half_spread_bps=0.0,
+            daily_volatility=0.05,
+            daily_volume=1_000.0,
+            temporary=0.0,
+            permanent_share=0.0,
+            half_life_seconds=60.0,
+        )
+        times = START + np.arange(600, dtype=np.int64) * ONE
+        controls = Controls(bound, 1.0, is_enforced=is_enforced)
+        parent = Parent(
+            TwapSchedule(1_000 * ONE, ONE, START, END), 1, costs, step_nanos=ONE, controls=controls
+        )
+        replay([parent], times, np.full(600, 100 * ONE), np.full(600, 50 * ONE))
+        finish([parent], END)
+        return parent
+
+    free = run(1.0)
+    assert free.residual_nanos == 0
+    assert free.controls is not None
+    largest = free.controls.largest_impact
+    assert free.controls.impact_breaches == free.controls.impact_actions == 0
+    held = run(largest / 2)
+    assert held.controls is not None
+    assert held.controls.impact_actions > 1
+    assert held.controls.fills_without_action == 0
+    assert held.controls.largest_impact <= 0.75 * largest + 1e-3
+    assert 0 < held.residual_nanos < held.quantity_nanos
+    watched = run(largest / 2, is_enforced=False).controls
+    assert watched is not None
+    assert watched.impact_actions == 0
+    assert watched.fills_without_action > 0
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"max_impact": 0.0}, {"max_deviation": 1.5}, {"max_impact": float("nan")}, {"answer_nanos": -1}]
+)
+def test_controls_refuse_bounds_outside_their_ranges(wrong: Any) -> None:
+    with pytest.raises(ValueError):
+        Controls(**wrong)
 
 
 @given(

@@ -18,7 +18,7 @@ from servers.backtest.panel import read_panel
 from servers.backtest.report import write_report
 from servers.backtest.running import BacktestResult, run_backtest
 from servers.backtest.shortfall_study import SizedResult, comparisons, find
-from servers.backtest.simulation import Job, run_job, run_orders
+from servers.backtest.simulation import OUTCOME_FIELDS, Job, run_job, run_orders
 from servers.calendars import Calendars
 from servers.model.errors import InvalidInput
 from servers.recordings.table import Doubles
@@ -303,5 +303,5 @@ def test_reports_are_one_file_with_their_plots_inside(
 def test_the_result_of_a_study_knows_its_days(result: BacktestResult) -> None:
     study = result.sized
     assert isinstance(study, SizedResult)
-    assert study.table().shape == (4, len(variants(result.options)), 10)
+    assert study.table().shape == (4, len(variants(result.options)), len(OUTCOME_FIELDS))
     assert study.train_days == 22
