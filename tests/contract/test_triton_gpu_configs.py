@@ -11,6 +11,7 @@ EMBEDDED = TRITON_MODELS / "cpu"
 PROFILES = sorted(path for path in TRITON_MODELS.glob("gpu_*/repository") if path.is_dir())
 MODELS = sorted(path.parent for profile in PROFILES for path in profile.glob("*/config.pbtxt"))
 TENSORRT = TRITON_MODELS / "gpu_tensorrt" / "repository"
+TORCH = TRITON_MODELS / "gpu_torch" / "repository"
 BATCH = 8
 
 Shape = tuple[int, list[int]]
@@ -89,9 +90,17 @@ def test_a_model_is_named_like_its_folder_and_every_version_is_there_to_be_serve
     assert config.name == model.name
     assert config.max_batch_size == BATCH
     assert config.version_policy.HasField("all")
-    assert versions_of(model) == {1}
+    assert versions_of(model) == set(range(1, len(versions_of(model)) + 1))
     if config.backend == "python":
         assert all((model / str(version) / "model.py").is_file() for version in versions_of(model))
+
+
+def test_pytorchs_profile_serves_fp16_and_int8_side_by_side() -> None:
+    model = TORCH / "market_llm"
+    assert versions_of(model) == {1, 2}
+    for version, precision in ((1, "fp16"), (2, "int8")):
+        code = (model / str(version) / "model.py").read_text(encoding="utf-8")
+        assert f'precision = "{precision}"' in code
 
 
 @pytest.mark.parametrize("model", MODELS, ids=model_id)
