@@ -39,6 +39,7 @@ ROLES = {
     "StreamExecution": _READERS,
     "StreamExecutionEvents": _READERS,
     "RunBacktest": _READERS,
+    "CompareExecutions": _READERS,
 }
 
 

@@ -154,6 +154,7 @@ class Conductor:
                         continuous.vwap, continuous.vwap_nanos, continuous.trade_count
                     ),
                     past_days=past_days,
+                    volume_forecast=parent.volume_forecast,
                 ),
                 tape,
             )

@@ -8,18 +8,23 @@ from dataclasses import replace
 from hashlib import sha256
 
 from servers.execution.book import ParentBook
-from servers.execution.domain.curve import TYPICAL_BIN_NANOS, typical_curve
 from servers.execution.domain.events import (
     Event,
     EventKind,
     ExecutionState,
-    SchedulePlan,
     Start,
 )
-from servers.execution.domain.parameters import Algorithm, Parameters, SessionTimes, plan_horizon
+from servers.execution.domain.experiments import (
+    Assignment,
+    ExperimentBook,
+    drawn_algorithm,
+    stratum_of,
+)
+from servers.execution.domain.parameters import Parameters, plan_horizon
 from servers.execution.domain.parent import ParentOrder
 from servers.execution.domain.tape import Tape
 from servers.execution.domain.view import Execution, execution_view
+from servers.execution.planning import Planner, Surroundings
 from servers.execution.ports import (
     Effect,
     KeptAnswer,
@@ -27,9 +32,6 @@ from servers.execution.ports import (
     Market,
     Recorded,
     Risk,
-    TapeFacts,
-    VolumeCurve,
-    answer_or,
 )
 from servers.model.clock import Clock
 from servers.model.errors import (
@@ -62,6 +64,9 @@ class ExecutionEngine:
         self._new_id = new_id
         self._switches = KillSwitches()
         self._starting: dict[str, asyncio.Future[None]] = {}
+        self._drawn: dict[str, Assignment] = {}
+        self._planner = Planner(market, book.tuning)
+        self.experiments = ExperimentBook()
 
     # -- Commands -----------------------------------------------------------------------------------
 
@@ -87,16 +92,17 @@ class ExecutionEngine:
         instrument = await self._market.instrument(asked.symbol)
         asked.check_against(instrument)
         now = max(await self._market.now_nanos(asked.symbol), self.book.now_nanos)
-        session = await self._market.session(asked.symbol)
-        parameters, note = plan_horizon(asked, session, now, instrument.lot_size_nanos)
-        plan = await self._plan(parameters, session, note, now)
+        known = await self._planner.look_around(asked.symbol)
+        drawn, assignment = self._draw(key, asked, known)
+        parameters, note = plan_horizon(drawn, known.session, now, instrument.lot_size_nanos)
+        plan = await self._planner.plan(parameters, known, note, now)
         execution_id = self._new_id()
         if self._switches.stop(parameters.account):
             raise FailedPrecondition(
                 "KILL_SWITCH_ON", f"the kill switch of {parameters.account} is on", account=parameters.account
             )
         rejection = await self._risk.check(execution_id, parameters)
-        start = Start(parameters, self._clock.now_nanos(), traceparent, plan, rejection)
+        start = Start(parameters, self._clock.now_nanos(), traceparent, plan, rejection, assignment)
         if rejection is None:
             event = Event(
                 EventKind.STARTED, execution_id, now, ExecutionState.PENDING,
@@ -117,43 +123,27 @@ class ExecutionEngine:
             self.book.parents[execution_id] = parent
             if rejection is None:
                 self.book.adopt(parent, instrument)
+        self._drawn.pop(key, None)
         self.book.on_change(execution_id)
         return view
 
-    async def _plan(self, parameters: Parameters, session: SessionTimes, note: str, now: int) -> SchedulePlan:
-        facts = await answer_or(self._market.tape_facts(parameters.symbol, 0, 0), TapeFacts())
-        curve = await answer_or(self._market.volume_curve(parameters.symbol), VolumeCurve())
-        plan = SchedulePlan(
-            session.close_time_nanos,
-            median_daily_volume=curve.median_daily_volume,
-            own_fills_on_tape=facts.own_fills_on_tape,
-            note=note,
-        )
-        if parameters.algorithm in (Algorithm.TWAP, Algorithm.POV):
-            return plan
-        if parameters.algorithm is Algorithm.SHORTFALL:
-            tuning = self.book.tuning
-            return replace(
-                plan,
-                daily_volatility=tuning.impact.daily_volatility,
-                impact_fraction=tuning.impact_fraction,
+    def _draw(self, key: str, asked: Parameters, known: Surroundings) -> tuple[Parameters, Assignment | None]:
+        """Return the parameters with the algorithm that their experiment draws, and the draw."""
+        experiment = asked.experiment
+        if experiment is None:
+            return asked, None
+        self.experiments.check(experiment)
+        assignment = self._drawn.get(key)
+        if assignment is None:
+            stratum = stratum_of(
+                asked.symbol, asked.side, asked.quantity_nanos, known.curve.median_daily_volume
             )
-        if curve.shares:
-            shares, bin_nanos, fallback = tuple(curve.shares), curve.bin_nanos, ""
-        else:
-            shares, bin_nanos = typical_curve(session), TYPICAL_BIN_NANOS
-            name = parameters.algorithm.name
-            fallback = f"{name}: no volume history; a typical U-shaped curve stands in for it."
-        is_adaptive = parameters.algorithm is Algorithm.ADAPTIVE_VWAP
-        return replace(
-            plan,
-            curve_shares=shares,
-            curve_bin_nanos=bin_nanos,
-            curve_open_time_nanos=session.open_time_nanos,
-            fallback=fallback,
-            session_volume=facts.volume if is_adaptive else 0.0,
-            session_volume_time_nanos=max(now, session.open_time_nanos) if is_adaptive else 0,
-        )
+            # Taken before anything is awaited: no two parents get one place. A start that fails after it
+            # keeps its place for a repeat under the same request id, and leaves it empty without one.
+            assignment = self._drawn[key] = self.experiments.next(experiment, stratum)
+            self.experiments.take(experiment, assignment)
+        drawn = replace(asked, algorithm=drawn_algorithm(experiment, assignment))
+        return drawn, assignment
 
     async def pause(self, request_id: str, execution_id: str) -> Execution:
         """Stop sending; children are cancelled."""
@@ -205,7 +195,9 @@ class ExecutionEngine:
         async for event in self._journal.replay():
             parent = self.book.parents.get(event.execution_id)
             if parent is None:
-                self.book.parents[event.execution_id] = ParentOrder.from_event(event)
+                parent = self.book.parents[event.execution_id] = ParentOrder.from_event(event)
+                if parent.parameters.experiment is not None and parent.assignment is not None:
+                    self.experiments.take(parent.parameters.experiment, parent.assignment)
             else:
                 parent.apply(event)
             self.book.now_nanos = max(self.book.now_nanos, event.event_time_nanos)

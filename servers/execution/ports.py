@@ -99,6 +99,10 @@ class Market(Protocol):
         """Return the bars of sessions before the one that opens at `before_nanos`, oldest first."""
         ...
 
+    async def peers(self, symbol: str) -> Sequence[str]:
+        """Return other symbols of the same calendar, in the order of their names."""
+        ...
+
     def trades(self, symbol: str, after_sequence: int, start_nanos: int) -> AsyncIterator[Prints]:
         """Yield the tape's prints above a sequence and from a time on, oldest first, up to now."""
         ...

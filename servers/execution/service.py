@@ -15,6 +15,8 @@ from servers.execution import wire
 from servers.execution.adapters.backtests import Backtests
 from servers.execution.adapters.journal import DurableExecutionJournal
 from servers.execution.changes import Changes
+from servers.execution.comparing import compare_parents
+from servers.execution.comparison_wire import comparison_to_wire
 from servers.execution.engine import ExecutionEngine
 from servers.execution.following import Follower
 from servers.model.errors import InvalidInput
@@ -163,6 +165,20 @@ class ExecutionService(execution_service_pb2_grpc.ExecutionServiceServicer):
 
     async def RunBacktest(self, request: pb.RunBacktestRequest, context: Context) -> pb.RunBacktestResponse:
         return pb.RunBacktestResponse(result_json=await self._backtests.run(request))
+
+    async def CompareExecutions(
+        self, request: pb.CompareExecutionsRequest, context: Context
+    ) -> pb.CompareExecutionsResponse:
+        parents = list(self._engine.book.parents.values())
+        comparison = await asyncio.to_thread(
+            compare_parents,
+            parents,
+            self._engine.experiments,
+            request.experiment,
+            request.account,
+            request.symbol,
+        )
+        return pb.CompareExecutionsResponse(comparison=comparison_to_wire(comparison))
 
 
 def _id(execution_id: str) -> str:

@@ -38,6 +38,15 @@ class ExecutionSettings(ServerSettings):
         le=0.1,
         description="cost of trading at 1 % of the daily volume, as a fraction of the price: plans SHORTFALL",
     )
+    schedule_band: float = Field(
+        0.05,
+        gt=0,
+        le=1,
+        description="distance of the filled from the scheduled share that is told, fraction of the quantity",
+    )
+    schedule_band_seconds: float = Field(
+        120, ge=0, description="market seconds for which it must last before it is told"
+    )
     settle_seconds: float = Field(
         1.0, gt=0, description="longest wall time to wait for crossing children before time is acknowledged"
     )
@@ -56,6 +65,8 @@ class ExecutionSettings(ServerSettings):
                 self.impact_coefficient, self.impact_daily_volatility, self.impact_half_life_seconds
             ),
             impact_fraction=self.shortfall_impact_fraction,
+            schedule_band=self.schedule_band,
+            band_patience_nanos=round(self.schedule_band_seconds * NANOS_PER_SECOND),
         )
 
     def timing(self) -> Timing:

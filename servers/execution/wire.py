@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-from decimal import Context, Decimal
 from typing import Any
 
-from google.type.money_pb2 import Money as WireMoney
 from tapeline.execution.v1 import execution_pb2
 from tapeline.trading.v1 import order_pb2
 
-from native.slippage import Shortfall
+from servers.execution import report_wire
 from servers.execution.domain.events import (
     Child,
     ChildState,
@@ -20,17 +18,14 @@ from servers.execution.domain.events import (
     SchedulePlan,
     Start,
 )
+from servers.execution.domain.experiments import Assignment, Experiment
+from servers.execution.domain.fitting import FittedForecast
 from servers.execution.domain.parameters import Algorithm, CompletionRule, Parameters
-from servers.execution.domain.quality import Markout, Quality
-from servers.execution.domain.report import Benchmark, ExecutionReport
+from servers.execution.domain.report import ExecutionReport
 from servers.execution.domain.view import Execution
 from servers.model.errors import InvalidInput
-from servers.model.nanos import Money
 from servers.model.order import OrderState
 from servers.wire.money import (
-    attos_to_decimal,
-    money_from_wire,
-    money_to_wire,
     nanos_from_timestamp,
     timestamp_from_nanos,
 )
@@ -79,36 +74,14 @@ _SAME_NAME = (
     "target_participation_rate",
     "display_quantity_nanos",
 )
-_MARKOUT_FIELDS = ("horizon_nanos", "cost_bps", "maker_bps", "taker_bps", "fill_count")
-_REPORT_SAME_NAME = (
-    "residual_quantity_nanos",
-    "residual_reason",
-    "residual_message",
-    "interval_volume",
-    "interval_trade_count",
-    "interval_start_time_nanos",
-    "interval_end_time_nanos",
-    "eligibility_rule",
-    "peak_window_participation_rate",
-    "duration_nanos",
-    "fill_count",
-    "child_count",
-    "impact_model",
-    "fallback",
-    "own_fills_in_benchmark",
-    "interval_vwap_other",
-    "maker_quantity_nanos",
-    "taker_quantity_nanos",
-    "auction_quantity_nanos",
-)
-
-
 # -- Parameters -------------------------------------------------------------------------------------
 
 
 def parameters_from_wire(message: execution_pb2.ExecutionParameters) -> Parameters:
     """Return what is asked for, its own ranges checked. Raises InvalidInput that names the field."""
-    algorithm = _ALGORITHMS.get(message.algorithm)
+    experiment = _experiment_from_wire(message)
+    # What an experiment draws takes the place of the first that it compares.
+    algorithm = _ALGORITHMS.get(message.algorithm) if experiment is None else experiment.algorithms[0]
     if algorithm is None:
         raise InvalidInput(
             "ENUM_UNSPECIFIED", f"algorithm is {message.algorithm}: unspecified or unknown", field="algorithm"
@@ -127,6 +100,7 @@ def parameters_from_wire(message: execution_pb2.ExecutionParameters) -> Paramete
         side=side_from_wire(message.side),
         algorithm=algorithm,
         completion_rule=rule,
+        experiment=experiment,
         **_same(message),
     )
     parameters.validate()
@@ -140,7 +114,50 @@ def parameters_to_wire(parameters: Parameters) -> execution_pb2.ExecutionParamet
         completion_rule=execution_pb2.CompletionRule.ValueType(parameters.completion_rule),
         risk_aversion=parameters.risk_aversion,
         tracking_tolerance=parameters.tracking_tolerance,
+        experiment=None if parameters.experiment is None else experiment_to_wire(parameters.experiment),
         **{field: getattr(parameters, field) for field in _SAME_NAME},
+    )
+
+
+def experiment_to_wire(experiment: Experiment) -> execution_pb2.Experiment:
+    return execution_pb2.Experiment(
+        name=experiment.name,
+        algorithms=[execution_pb2.Algorithm.ValueType(algorithm) for algorithm in experiment.algorithms],
+        seed=experiment.seed,
+        planned_parent_count=experiment.planned_parent_count,
+        smallest_effect_bps=experiment.smallest_effect_bps,
+    )
+
+
+def _experiment_from_wire(message: execution_pb2.ExecutionParameters) -> Experiment | None:
+    if not message.HasField("experiment"):
+        return None
+    if message.algorithm:
+        raise InvalidInput(
+            "FIELD_INVALID", "the experiment draws the algorithm: leave it out", field="algorithm"
+        )
+    asked = message.experiment
+    algorithms = tuple(_ALGORITHMS[number] for number in asked.algorithms if number in _ALGORITHMS)
+    if len(algorithms) != len(asked.algorithms):
+        raise InvalidInput(
+            "ENUM_UNSPECIFIED", "an algorithm of the experiment is unspecified or unknown", field="algorithms"
+        )
+    experiment = Experiment(
+        asked.name, algorithms, asked.seed, asked.planned_parent_count, asked.smallest_effect_bps
+    )
+    return experiment.checked()
+
+
+def _stored_experiment(message: execution_pb2.ExecutionParameters) -> Experiment | None:
+    if not message.HasField("experiment"):
+        return None
+    kept = message.experiment
+    return Experiment(
+        kept.name,
+        tuple(Algorithm(number) for number in kept.algorithms),
+        kept.seed,
+        kept.planned_parent_count,
+        kept.smallest_effect_bps,
     )
 
 
@@ -150,6 +167,7 @@ def _stored_parameters(message: execution_pb2.ExecutionParameters) -> Parameters
         side=side_from_wire(message.side),
         algorithm=Algorithm(message.algorithm),
         completion_rule=CompletionRule(message.completion_rule),
+        experiment=_stored_experiment(message),
         **_same(message),
     )
 
@@ -186,7 +204,25 @@ def execution_to_wire(view: Execution) -> execution_pb2.Execution:
         child_count=view.child_count,
         reason=view.reason,
         schedule=execution_pb2.Algorithm.ValueType(view.schedule or 0),
+        assignment=None if view.assignment is None else _assignment_to_wire(view.assignment),
+        alerts=view.alerts,
     )
+
+
+def report_to_wire(report: ExecutionReport, view: Execution) -> execution_pb2.ExecutionReport:
+    return report_wire.report_to_wire(report, execution_to_wire(view))
+
+
+def _assignment_to_wire(assignment: Assignment) -> execution_pb2.Assignment:
+    return execution_pb2.Assignment(
+        stratum=assignment.stratum, block=assignment.block, place=assignment.place
+    )
+
+
+def _assignment_from_wire(message: execution_pb2.Execution) -> Assignment | None:
+    if not message.HasField("assignment"):
+        return None
+    return Assignment(message.assignment.stratum, message.assignment.block, message.assignment.place)
 
 
 def execution_from_wire(message: execution_pb2.Execution) -> Execution:
@@ -211,6 +247,8 @@ def execution_from_wire(message: execution_pb2.Execution) -> Execution:
         child_count=message.child_count,
         reason=message.reason,
         schedule=_ALGORITHMS.get(message.schedule),
+        assignment=_assignment_from_wire(message),
+        alerts=tuple(message.alerts),
     )
 
 
@@ -257,6 +295,7 @@ def event_from_wire(message: execution_pb2.ExecutionEvent) -> Event:
             view.traceparent,
             _plan_from_wire(message.plan),
             rejection_from_wire(view.rejection) if view.HasField("rejection") else None,
+            _assignment_from_wire(view),
         )
     return Event(
         kind,
@@ -279,7 +318,7 @@ def event_from_wire(message: execution_pb2.ExecutionEvent) -> Event:
             )
             for child in message.child_states
         ),
-        report_from_wire(message.report) if message.HasField("report") else None,
+        report_wire.report_from_wire(message.report) if message.HasField("report") else None,
         _ALGORITHMS.get(view.schedule) if kind is EventKind.FALLBACK else None,
     )
 
@@ -313,6 +352,8 @@ def _plan_to_wire(plan: SchedulePlan) -> execution_pb2.SchedulePlan:
         impact_fraction=plan.impact_fraction,
         session_volume=plan.session_volume,
         session_volume_time_nanos=plan.session_volume_time_nanos,
+        forecast=None if plan.forecast is None else _forecast_to_wire(plan.forecast),
+        session_open_time_nanos=plan.session_open_time_nanos,
     )
 
 
@@ -330,101 +371,30 @@ def _plan_from_wire(message: execution_pb2.SchedulePlan) -> SchedulePlan:
         impact_fraction=message.impact_fraction,
         session_volume=message.session_volume,
         session_volume_time_nanos=message.session_volume_time_nanos,
+        forecast=_forecast_from_wire(message.forecast) if message.HasField("forecast") else None,
+        session_open_time_nanos=message.session_open_time_nanos,
     )
 
 
-# -- Reports ----------------------------------------------------------------------------------------
-
-
-def report_to_wire(report: ExecutionReport, view: Execution) -> execution_pb2.ExecutionReport:
-    costs, code = report.shortfall, report.currency_code
-    return execution_pb2.ExecutionReport(
-        execution=execution_to_wire(view),
-        benchmarks=[
-            execution_pb2.Benchmark(
-                name=benchmark.name,
-                price_nanos=benchmark.price_nanos,
-                price=benchmark.price,
-                slippage_bps=benchmark.slippage_bps,
-                slippage=money_to_wire(Money(code, benchmark.slippage_attos)),
-                note=benchmark.note,
-            )
-            for benchmark in report.benchmarks
-        ],
-        shortfall=execution_pb2.Shortfall(
-            delay=attos_to_decimal(costs.delay_e18),
-            spread=attos_to_decimal(costs.spread_e18),
-            impact=attos_to_decimal(costs.impact_e18),
-            timing=attos_to_decimal(costs.timing_e18),
-            opportunity=attos_to_decimal(costs.opportunity_e18),
-            fees=attos_to_decimal(costs.fees_e18),
-            total=attos_to_decimal(costs.total_e18),
-            currency_code=code,
-        ),
-        fees=money_to_wire(Money(code, costs.fees_e18)),
-        markouts=[
-            execution_pb2.Markout(**{field: getattr(markout, field) for field in _MARKOUT_FIELDS})
-            for markout in report.markouts
-        ],
-        quality=None if report.quality is None else _quality_to_wire(report.quality),
-        **{field: getattr(report, field) for field in _REPORT_SAME_NAME},
+def _forecast_to_wire(forecast: FittedForecast) -> execution_pb2.VolumeForecast:
+    return execution_pb2.VolumeForecast(
+        curve_shares=forecast.curve_shares,
+        day_volume=forecast.day_volume,
+        coefficients=forecast.coefficients,
+        previous_price=forecast.previous_price,
+        typical_move=forecast.typical_move,
+        session_count=forecast.session_count,
+        peer_count=forecast.peer_count,
     )
 
 
-def report_from_wire(message: execution_pb2.ExecutionReport) -> ExecutionReport:
-    """Return a report that this server wrote."""
-    costs = message.shortfall
-    parts = (costs.delay, costs.spread, costs.impact, costs.timing, costs.opportunity, costs.fees)
-    return ExecutionReport(
-        benchmarks=tuple(
-            Benchmark(
-                benchmark.name,
-                benchmark.price_nanos,
-                benchmark.price,
-                benchmark.slippage_bps,
-                _attos(benchmark.slippage),
-                benchmark.note,
-            )
-            for benchmark in message.benchmarks
-        ),
-        shortfall=Shortfall(*(_decimal_attos(part.value) for part in parts)),
-        currency_code=costs.currency_code,
-        participation_rate=message.execution.participation_rate,
-        markouts=tuple(
-            Markout(**{field: getattr(markout, field) for field in _MARKOUT_FIELDS})
-            for markout in message.markouts
-        ),
-        quality=_quality_from_wire(message.quality) if message.HasField("quality") else None,
-        **{field: getattr(message, field) for field in _REPORT_SAME_NAME},
+def _forecast_from_wire(message: execution_pb2.VolumeForecast) -> FittedForecast:
+    return FittedForecast(
+        tuple(message.curve_shares),
+        message.day_volume,
+        tuple(message.coefficients),
+        message.previous_price,
+        message.typical_move,
+        message.session_count,
+        message.peer_count,
     )
-
-
-def _quality_to_wire(quality: Quality) -> execution_pb2.QualityScore:
-    return execution_pb2.QualityScore(
-        tracking=quality.tracking,
-        shortfall=quality.shortfall,
-        completion=quality.completion,
-        conformance=quality.conformance,
-        score=quality.score,
-        control_count=quality.control_count,
-        note=quality.note,
-    )
-
-
-def _quality_from_wire(message: execution_pb2.QualityScore) -> Quality:
-    return Quality(
-        message.tracking if message.HasField("tracking") else None,
-        message.shortfall if message.HasField("shortfall") else None,
-        message.completion,
-        message.conformance,
-        message.control_count,
-        message.note,
-    )
-
-
-def _attos(message: WireMoney) -> int:
-    return money_from_wire(message, "slippage").attos
-
-
-def _decimal_attos(text: str) -> int:
-    return int(Decimal(text).scaleb(18, Context(prec=60)))

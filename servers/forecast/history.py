@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from servers.model.calendar import Session
-from servers.recordings import RecordedBars
+
+if TYPE_CHECKING:  # pyarrow comes with it, and a server that fits on bars of its own has no use for that
+    from servers.recordings import RecordedBars
 
 Doubles = npt.NDArray[np.float64]
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from native.volume_share import ShareForecast
+from native.volume_share import ShareForecast, prior_coefficients
 from servers.forecast.curves import cut_to, pooled_curves
 from servers.forecast.daily import DailyVolumeModel
 from servers.forecast.history import Doubles, Panel
@@ -58,16 +58,27 @@ class WalkForward:
 
     def before(self, past: Panel, bins: int) -> DayForecasts:
         """Return the forecasts for the session after `past`, which will have `bins` bins."""
+        return self._known(past, bins, self._shares.fit(past.volumes.shape[2]))
+
+    def walk(self, past: Panel, bins: int) -> DayForecasts:
+        """Return what `before` does once each session of `past` was learnt in turn, fitted at the end."""
+        prior = prior_coefficients()
+        for day in range(1, len(past.sessions)):
+            earlier, mine = past.before(day), int(past.bin_counts[day])
+            known = self._known(earlier, mine, prior)  # what is learnt does not depend on the coefficients
+            self.learn(known, earlier, past.volumes[:, day, :mine], past.prices[:, day, :mine])
+        return self.before(past, bins)
+
+    def _known(self, past: Panel, bins: int, coefficients: Doubles) -> DayForecasts:
         curves = pooled_curves(past)
         volumes = _whole_day_volumes(past)
         closes = _closes(past)
-        whole = curves.shape[1]
         return DayForecasts(
             cut_to(curves, bins),
             np.exp(self._daily.forecast(volumes)) * curves[:, :bins].sum(axis=1),
             closes[:, -1] if closes.shape[1] else np.full(len(past.symbols), np.nan),
             _typical_moves(closes),
-            self._shares.fit(whole),
+            coefficients,
         )
 
     def learn(self, known: DayForecasts, past: Panel, volumes: Doubles, prices: Doubles) -> None:

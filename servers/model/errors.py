@@ -154,6 +154,8 @@ REASONS: Mapping[str, str] = {
     "EXECUTION_NOT_FOUND": "no such execution",
     "EXECUTION_FINAL": "the execution is in a final state",
     "EXECUTION_STATE": "the execution is in a state that does not allow this",
+    "EXPERIMENT_CHANGED": "the experiment was begun with other content",
+    "EXPERIMENT_NOT_FOUND": "no parent order takes part in an experiment of this name",
     "HORIZON_INVALID": "the horizon is empty, too long or past the close",
     "RISK_UNAVAILABLE": "risk cannot answer, so nothing is routed",
     "KILL_SWITCH_ON": "the kill switch is on",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from dataclasses import replace
 from datetime import date, datetime
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
@@ -14,7 +15,7 @@ from tapeline.marketdata.v1 import bar_pb2, market_data_service_pb2_grpc
 from tapeline.marketdata.v1 import market_data_service_pb2 as pb
 from tapeline.trading.v1 import market_pb2
 
-from servers.execution.domain.parameters import DAY_NANOS, SessionTimes
+from servers.execution.domain.parameters import DAY_NANOS, MINUTE_NANOS, SessionTimes
 from servers.execution.domain.quality import BIN_SECONDS, PastDay
 from servers.execution.domain.tape import Column, Prints
 from servers.execution.ports import MarketMessage, TapeFacts, VolumeCurve
@@ -32,6 +33,8 @@ _PAST_SECONDS = 1.5
 """The report can do without earlier sessions, and other parents wait meanwhile."""
 
 _PAST_NANOS = 90 * DAY_NANOS
+_QUIET_END_NANOS = 30 * MINUTE_NANOS
+_PAGE_PEERS = 100
 _NO_DATA = ("NO_MARKET_DATA", "SEQUENCE_EXPIRED")
 
 Answer = TypeVar("Answer")
@@ -112,7 +115,32 @@ class GrpcMarket:
             bars.extend(response.bars)
             token = response.next_page_token
             if not token:
-                return _days(bars, session)
+                return await self._dated(symbol, _days(bars, session), session)
+
+    async def _dated(
+        self, symbol: str, days: Sequence[PastDay], session: pb.GetSessionResponse
+    ) -> Sequence[PastDay]:
+        """Return the days with the length of their sessions; only one that ends early may be a half day."""
+        full = session.close_time_nanos - session.open_time_nanos
+        dated = []
+        for day in days:
+            length = full
+            last = int(day.offsets[-1]) if len(day.offsets) else 0
+            if not full - _QUIET_END_NANOS <= last < full:
+                request = pb.GetSessionRequest(symbol=symbol, date=day.date)
+                told = await _answer(self._stub.GetSession(request))
+                length = told.close_time_nanos - told.open_time_nanos or full
+            dated.append(replace(day, length_nanos=length))
+        return dated
+
+    async def peers(self, symbol: str) -> Sequence[str]:
+        response = await _answer(self._stub.ListInstruments(pb.ListInstrumentsRequest(page_size=_PAGE_PEERS)))
+        calendar = (await self.instrument(symbol)).calendar
+        return [
+            message.symbol
+            for message in response.instruments
+            if message.symbol != symbol and message.calendar == calendar
+        ]
 
     async def trades(self, symbol: str, after_sequence: int, start_nanos: int) -> AsyncIterator[Prints]:
         token = ""
@@ -235,6 +263,7 @@ def _days(bars: Sequence[bar_pb2.Bar], session: pb.GetSessionResponse) -> list[P
                 np.array([bar.start_time_nanos - open_nanos for bar in inside], dtype=np.int64),
                 np.array([bar.vwap_nanos or mean for bar, mean in zip(inside, typical, strict=True)]) / NANO,
                 np.array([bar.volume for bar in inside], dtype=np.float64),
+                day.isoformat(),
             )
         )
     return days

@@ -339,6 +339,10 @@ class PracticeMarket:
         self._check(symbol)
         return self.days
 
+    async def peers(self, symbol: str) -> Sequence[str]:
+        self._check(symbol)
+        return ()
+
     async def trades(self, symbol: str, after_sequence: int, start_nanos: int) -> AsyncIterator[Prints]:
         self._check(symbol)
         for prints in list(self._venue.prints):

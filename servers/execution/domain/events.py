@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import IntEnum
 
+from servers.execution.domain.experiments import Assignment
+from servers.execution.domain.fitting import FittedForecast
 from servers.execution.domain.parameters import Algorithm, Parameters
 from servers.execution.domain.report import ExecutionReport
 from servers.model.order import Fill, OrderState, OrderTerms, Rejection
@@ -43,6 +45,7 @@ class EventKind(IntEnum):
     FINISHED = 10
     ARRIVED = 11
     FALLBACK = 12
+    ALERT = 13
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +80,8 @@ class SchedulePlan:
         daily_volatility: standard deviation of a day's return as a fraction, for SHORTFALL.
         impact_fraction: what trading at 1 % of the daily volume costs as a fraction, for SHORTFALL.
         session_volume: eligible shares of the session by `session_volume_time_nanos`, for ADAPTIVE_VWAP.
+        forecast: what ADAPTIVE_VWAP expects of the session; None where it was not fitted.
+        session_open_time_nanos: open of the session, UTC epoch nanoseconds; 0 in plans of old.
     """
 
     session_close_time_nanos: int
@@ -91,6 +96,8 @@ class SchedulePlan:
     impact_fraction: float = 0.0
     session_volume: float = 0.0
     session_volume_time_nanos: int = 0
+    forecast: FittedForecast | None = None
+    session_open_time_nanos: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +109,7 @@ class Start:
     traceparent: str
     plan: SchedulePlan
     rejection: Rejection | None = None
+    assignment: Assignment | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,8 @@ from servers.model.order import Fill, Liquidity
 SESSION_NANOS = 390 * MINUTE_NANOS
 """A session for rates and volumes stated by the day."""
 
-Volume = tuple[Column, Column]
+Volume = tuple[Column, Column, Column]
+"""Times, sizes and prices of eligible continuous prints."""
 
 
 class Figures:
@@ -55,15 +56,15 @@ class Figures:
         prices, sizes, times = tape.eligible(arrival)
         inside = times < end
         self._count(prices[inside], sizes[inside])
-        times, sizes = tape.continuous(arrival)
+        times, sizes, prices = tape.continuous_prints(arrival)
         inside = times < end
-        volume = self._track(times[inside], sizes[inside])
+        volume = self._track(times[inside], sizes[inside], prices[inside])
         for fill in self._parent.fills.values():
             self.on_fill(fill)
         return volume
 
     def on_prints(self, prints: Prints) -> Volume | None:
-        """Take in a run of prints without cancels; return times and sizes of the continuous volume in it."""
+        """Take in a run of prints without cancels; return the continuous volume in it."""
         counts = (prints.flags & TradeFlag.ELIGIBLE) != 0
         counts &= prints.times >= self._parent.arrival_time_nanos
         counts &= prints.times < self._parent.parameters.end_time_nanos
@@ -71,7 +72,7 @@ class Figures:
             return None
         self._count(prints.prices[counts], prints.sizes[counts])
         counts &= (prints.flags & TradeFlag.AUCTION) == 0
-        return self._track(prints.times[counts], prints.sizes[counts])
+        return self._track(prints.times[counts], prints.sizes[counts], prints.prices[counts])
 
     def on_fill(self, fill: Fill) -> None:
         """Take in an own fill."""
@@ -130,11 +131,11 @@ class Figures:
         self.quantity_nanos += total.quantity_nanos
         self.trade_count += total.print_count
 
-    def _track(self, times: Column, sizes: Column) -> Volume | None:
+    def _track(self, times: Column, sizes: Column, prices: Column) -> Volume | None:
         if not len(times):
             return None
         # A late print counts as volume when it was seen, not when it happened.
         ordered = np.maximum.accumulate(np.maximum(times, self._tracked_until_nanos))
         self._tracked_until_nanos = int(ordered[-1])
         self.tracker.add_volume(ordered.data, sizes.data)
-        return ordered, sizes
+        return ordered, sizes, prices

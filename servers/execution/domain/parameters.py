@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import IntEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from servers.model.clock import NANOS_PER_SECOND
 from servers.model.errors import FailedPrecondition, InvalidInput
 from servers.model.instrument import Instrument, ListingState
 from servers.model.nanos import INT64_MAX
 from servers.model.order import Side, check_account, check_range, check_symbol
+
+if TYPE_CHECKING:
+    from servers.execution.domain.experiments import Experiment
 
 MINUTE_NANOS = 60 * NANOS_PER_SECOND
 HOUR_NANOS = 60 * MINUTE_NANOS
@@ -87,6 +90,7 @@ class Parameters:
     risk_aversion: float | None = None
     tracking_tolerance: float | None = None
     display_quantity_nanos: int = 0
+    experiment: Experiment | None = None
 
     def validate(self) -> None:
         """Check what holds whatever the instrument and the market. Raises InvalidInput naming the field."""
@@ -135,6 +139,9 @@ class Parameters:
             ("tracking_tolerance", Algorithm.ADAPTIVE_VWAP, LARGEST_TRACKING_TOLERANCE),
         ):
             value = getattr(self, field)
+            if self.experiment is not None and value:
+                why = f"{field} goes with one algorithm: leave it out of an experiment"
+                raise InvalidInput("FIELD_INVALID", why, field=field)
             if self.algorithm is not owner and value:
                 raise InvalidInput(
                     "FIELD_INVALID", f"{field} goes with {owner.name}, not {self.algorithm.name}", field=field

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from servers.execution.domain.events import Child, ChildState, Event, EventKind, ExecutionState, SchedulePlan
+from servers.execution.domain.experiments import Assignment
 from servers.execution.domain.parameters import Algorithm, Parameters
 from servers.execution.domain.report import ExecutionReport
 from servers.model.nanos import divide_half_even
@@ -67,6 +68,7 @@ class ParentOrder:
     report: ExecutionReport | None = None
     schedule: Algorithm | None = None
     fallbacks: list[str] = field(default_factory=list)
+    assignment: Assignment | None = None
 
     @classmethod
     def from_event(cls, event: Event) -> ParentOrder:
@@ -84,6 +86,7 @@ class ParentOrder:
             start.rejection,
             event.reason,
             last_event_time_nanos=event.event_time_nanos,
+            assignment=start.assignment,
         )
 
     @property
@@ -122,6 +125,21 @@ class ParentOrder:
         if len(self.fallbacks) > MOST_TOLD:
             told.append(f"{len(self.fallbacks) - MOST_TOLD} more changes of the schedule.")
         return " ".join(text for text in (self.plan.fallback, *told) if text)
+
+    @property
+    def volume_forecast(self) -> str:
+        """Which forecast of volume the schedule follows, for people; empty where it follows none."""
+        plan = self.plan
+        if self.parameters.algorithm is not Algorithm.ADAPTIVE_VWAP:
+            return ""
+        if plan.forecast is not None:
+            return plan.forecast.sentence
+        if plan.median_daily_volume > 0:
+            return (
+                "not fitted: earlier sessions say too little, or could not be had; their mean curve, a median"
+                f" day of {plan.median_daily_volume:,.0f} shares and the coefficients that hold without a fit"
+            )
+        return "not fitted: no volume history; a typical curve, at the level of what trades in the session"
 
     @property
     def is_over(self) -> bool:

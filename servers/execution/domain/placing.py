@@ -56,6 +56,8 @@ class Tuning:
         rejections_to_tell: children refused in a row by risk or the venue before an event says so.
         impact_fraction: what trading at 1 % of the daily volume is taken to cost, as a fraction of the price,
             when the shortfall schedule is planned.
+        schedule_band: distance of the filled from the scheduled share that is told, as a fraction.
+        band_patience_nanos: market time for which it must be.
     """
 
     max_children_per_second: int = 4
@@ -65,6 +67,8 @@ class Tuning:
     rejections_to_tell: int = 5
     impact: ImpactModel = field(default_factory=ImpactModel)
     impact_fraction: float = 0.0005
+    schedule_band: float = 0.05
+    band_patience_nanos: int = 2 * MINUTE_NANOS
 
 
 @dataclass(slots=True)

@@ -50,11 +50,15 @@ class PastDay:
         offsets: start of each after the session's open, nanoseconds.
         prices: VWAP in currency units.
         volumes: shares.
+        date: of the session at its venue, "YYYY-MM-DD".
+        length_nanos: of the session; shorter than usual on a half day.
     """
 
     offsets: Column
     prices: Doubles
     volumes: Doubles
+    date: str = ""
+    length_nanos: int = 0
 
 
 @dataclass(frozen=True, slots=True)

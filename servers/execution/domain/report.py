@@ -79,6 +79,8 @@ class ExecutionReport:
     auction_quantity_nanos: int
     markouts: tuple[Markout, ...] = ()
     quality: Quality | None = None
+    volume_forecast: str = ""
+    interval_volatility: float = math.nan
 
     def benchmark(self, name: str) -> Benchmark | None:
         """Return the benchmark of that name."""
@@ -106,6 +108,7 @@ class ReportInput:
         controlled_nanos: market time under a control.
         day_vwap: of the session, auctions included, and `day_vwap_continuous` without them.
         past_days: earlier sessions, for control orders; none where there is no history.
+        volume_forecast: which forecast of volume the schedule followed, for people.
     """
 
     side: Side
@@ -136,6 +139,7 @@ class ReportInput:
     day_vwap: DayVwap = DayVwap()
     day_vwap_continuous: DayVwap = DayVwap()
     past_days: Sequence[PastDay] = ()
+    volume_forecast: str = ""
 
 
 def make_report(given: ReportInput, tape: Tape) -> ExecutionReport:
@@ -249,6 +253,8 @@ def make_report(given: ReportInput, tape: Tape) -> ExecutionReport:
     window_shares = _window_shares(
         given.fills, tape, start, given.participation_window_nanos, own_on_tape=in_benchmark
     )
+    from_start = tape_times >= start
+    sigma = interval_sigma(tape_prices[from_start & inside], tape_times[from_start & inside], start, end)
     return ExecutionReport(
         benchmarks=tuple(benchmarks),
         shortfall=costs,
@@ -274,7 +280,9 @@ def make_report(given: ReportInput, tape: Tape) -> ExecutionReport:
         taker_quantity_nanos=by_liquidity[Liquidity.TAKER],
         auction_quantity_nanos=by_liquidity[Liquidity.AUCTION],
         markouts=markouts(given.side, given.fills, tape),
-        quality=_quality(given, tape, benchmarks, filled, window_shares),
+        quality=_quality(given, tape, benchmarks, filled, window_shares, sigma),
+        volume_forecast=given.volume_forecast,
+        interval_volatility=sigma,
     )
 
 
@@ -284,12 +292,12 @@ def _quality(
     benchmarks: Sequence[Benchmark],
     filled: int,
     window_shares: npt.NDArray[np.float64],
+    sigma: float,
 ) -> Quality:
     start, end = given.arrival_time_nanos, given.interval_end_time_nanos
     bps = {benchmark.name: benchmark.slippage_bps for benchmark in benchmarks}
     prices, sizes, times = tape.eligible(start)
     inside = times < end
-    sigma = interval_sigma(prices[inside], times[inside], start, end)
     controls = []
     if given.session_open_time_nanos:
         begins, ends = start - given.session_open_time_nanos, end - given.session_open_time_nanos

@@ -14,11 +14,11 @@ from native.pov_schedule import PovSchedule
 from native.schedule import Schedule, StaticVwapSchedule, TwapSchedule
 from native.shortfall_schedule import ShortfallSchedule
 from servers.execution.domain.conditions import Conditions, ConditionWatch
-from servers.execution.domain.figures import SESSION_NANOS, Figures
+from servers.execution.domain.figures import SESSION_NANOS, Figures, Volume
 from servers.execution.domain.forecast import SessionForecast, VolumeForecaster, volume_between
 from servers.execution.domain.parameters import Algorithm
 from servers.execution.domain.parent import ParentOrder
-from servers.execution.domain.tape import Column, Tape
+from servers.execution.domain.tape import Tape
 from servers.model.clock import NANOS_PER_SECOND
 from servers.model.instrument import Instrument
 from servers.model.nanos import NANO
@@ -90,16 +90,23 @@ class ScheduleKeeper:
     def _begin_forecast(self, tape: Tape) -> None:
         plan = self._parent.plan
         try:
-            forecaster = SessionForecast(self._edges(), plan.curve_shares, plan.median_daily_volume)
+            if plan.forecast is None:
+                forecaster = SessionForecast(self._edges(), plan.curve_shares, plan.median_daily_volume)
+            else:
+                shares = plan.forecast.curve_shares
+                forecaster = SessionForecast(
+                    self._edges(len(shares)), shares, plan.forecast.day_volume, plan.forecast
+                )
         except ValueError:  # no curve: `make` goes on without
             return
-        forecaster.begin(plan.session_volume, plan.session_volume_time_nanos)
-        forecaster.add(*tape.continuous(plan.session_volume_time_nanos))
+        price = self._parent.arrival_price_nanos / NANO or math.nan
+        forecaster.begin(plan.session_volume, plan.session_volume_time_nanos, price)
+        forecaster.add(*tape.continuous_prints(plan.session_volume_time_nanos))
         self._forecaster = forecaster
 
-    def _edges(self) -> list[int]:
+    def _edges(self, count: int | None = None) -> list[int]:
         plan = self._parent.plan
-        bins = range(len(plan.curve_shares) + 1)
+        bins = range((len(plan.curve_shares) if count is None else count) + 1)
         return [plan.curve_open_time_nanos + i * plan.curve_bin_nanos for i in bins]
 
     def make(self, start: int, wanted: Algorithm | None = None) -> tuple[Schedule, Algorithm]:
@@ -124,11 +131,11 @@ class ScheduleKeeper:
                 return StaticVwapSchedule(quantity, lot, start, end, self._edges(), plan.curve_shares)
             case Algorithm.ADAPTIVE_VWAP:
                 # Before the open nothing is known but the curve.
-                volumes = self._forecaster.expect(start) if self._forecaster else plan.curve_shares
+                forecaster = self._forecaster
+                volumes = forecaster.expect(start) if forecaster else plan.curve_shares
+                edges = forecaster.edges_nanos if forecaster else self._edges()
                 tolerance = parameters.tracking_tolerance or 0.0
-                return AdaptiveVwapSchedule(
-                    quantity, lot, start, end, self._edges(), volumes, tolerance=tolerance
-                )
+                return AdaptiveVwapSchedule(quantity, lot, start, end, edges, volumes, tolerance=tolerance)
             case Algorithm.POV:
                 return PovSchedule(
                     quantity,
@@ -163,15 +170,15 @@ class ScheduleKeeper:
 
     # -- What comes in ------------------------------------------------------------------------------
 
-    def on_volume(self, volume: tuple[Column, Column] | None) -> None:
-        """Take in times and sizes of eligible continuous prints since arrival."""
+    def on_volume(self, volume: Volume | None) -> None:
+        """Take in times, sizes and prices of eligible continuous prints since arrival."""
         if volume is None or self.schedule is None:
             return
         self.schedule.add_volume(volume[0].data, volume[1].data)
         if self._forecaster is not None:
             self._forecaster.add(*volume)
 
-    def recount(self, volume: tuple[Column, Column] | None, tape: Tape) -> None:
+    def recount(self, volume: Volume | None, tape: Tape) -> None:
         """Take in all of them anew: a print was cancelled."""
         if self.schedule is None:
             return

@@ -113,9 +113,14 @@ class Tape:
 
     def continuous(self, start_nanos: int = 0) -> tuple[Column, Column]:
         """Return times and sizes of the eligible prints outside auctions, in time order."""
-        times, _, sizes, flags, _ = self._ordered()
+        times, sizes, _ = self.continuous_prints(start_nanos)
+        return times, sizes
+
+    def continuous_prints(self, start_nanos: int = 0) -> tuple[Column, Column, Column]:
+        """Return times, sizes and prices of the eligible prints outside auctions, in time order."""
+        times, prices, sizes, flags, _ = self._ordered()
         keep = ((flags & TradeFlag.AUCTION) == 0) & (times >= start_nanos)
-        return times[keep], sizes[keep]
+        return times[keep], sizes[keep], prices[keep]
 
     def last_price_before(self, time_nanos: int) -> int:
         """Return the last eligible price before a time, in 1e-9 currency units; 0 when there is none."""

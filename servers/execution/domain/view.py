@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from native.slippage import slippage_bps
 from servers.execution.domain.events import ExecutionState
+from servers.execution.domain.experiments import Assignment
 from servers.execution.domain.parameters import Algorithm, Parameters
 from servers.execution.domain.parent import ParentOrder
 from servers.execution.domain.working import WorkingParent
@@ -36,6 +37,8 @@ class Execution:
     child_count: int = 0
     reason: str = ""
     schedule: Algorithm | None = None
+    assignment: Assignment | None = None
+    alerts: tuple[str, ...] = ()
 
 
 def execution_view(parent: ParentOrder, working: WorkingParent | None, now_nanos: int) -> Execution:
@@ -78,6 +81,8 @@ def execution_view(parent: ParentOrder, working: WorkingParent | None, now_nanos
         child_count=len(parent.children),
         reason=parent.reason,
         schedule=_schedule_in_force(parent),
+        assignment=parent.assignment,
+        alerts=() if working is None or parent.is_over else working.alerts(),
     )
 
 

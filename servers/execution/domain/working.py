@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from native.schedule import Schedule
+from servers.execution.domain.band import ScheduleBand
 from servers.execution.domain.controls import Deviation, DeviationControl, ImpactControl, Rate
 from servers.execution.domain.events import Child, Event, EventKind, ExecutionState
 from servers.execution.domain.figures import Figures
@@ -54,6 +55,7 @@ class WorkingParent:
         self._placer = Placer(parent, instrument, self.figures, tuning)
         self._impact_control = ImpactControl(parent.parameters.max_market_impact)
         self._deviation_control = DeviationControl(parent.parameters.max_vwap_deviation)
+        self._band = ScheduleBand(tuning.schedule_band, tuning.band_patience_nanos)
         self._rejected_in_a_row = 0
         self._rejection: str | None = None
         self._wait_until_nanos = 0
@@ -184,7 +186,12 @@ class WorkingParent:
             "VWAP_DEVIATION": self._deviation_control.mode is not Deviation.NORMAL,
             "MARKET_IMPACT": self._impact_control.rate is not Rate.FULL,
             "FALLBACK": self.keeper.in_force is not self.parent.parameters.algorithm,
+            "SCHEDULE": self._band.is_out,
         }
+
+    def alerts(self) -> tuple[str, ...]:
+        """Return the reasons that hold now."""
+        return tuple(reason for reason, is_out in self.out_of_band().items() if is_out)
 
     def residual(self) -> tuple[str, str]:
         """Return why something is left, and a sentence with the numbers; empty texts when nothing is."""
@@ -251,6 +258,10 @@ class WorkingParent:
         if change is not None:
             event = self._event(EventKind.FALLBACK, now, self.parent.state, change.reason, change.message)
             decision.events.append(replace(event, schedule=change.schedule))
+        quantity, filled = self.parent.quantity_nanos, self.parent.filled_quantity_nanos
+        told = self._band.update(now, self.scheduled_nanos(now) / quantity, filled / quantity)
+        if told is not None:
+            decision.events.append(self._event(EventKind.ALERT, now, self.parent.state, *told))
 
     def _follow_phase(self, decision: Decision, now: int, tape: Tape) -> bool:
         """Return whether children may be sent in this phase; stop and start the schedule's clock."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
+import numpy as np
 import pytest
 
 from servers.execution.adapters.memory import OPEN_NANOS, Step
 from servers.execution.domain.events import EventKind, ExecutionState
 from servers.execution.domain.parameters import Algorithm, Parameters
+from servers.execution.domain.quality import PastDay
 from servers.execution.metrics import OUT_OF_BAND, ExecutionCollector
 from servers.execution.ports import VolumeCurve
 from servers.model.errors import InvalidInput
@@ -130,7 +133,7 @@ async def test_adaptive_vwap_goes_static_when_its_average_leaves_the_vwap(make_w
         for sample in family.samples
         if sample.name == OUT_OF_BAND
     }
-    assert samples == {"VWAP_DEVIATION": 1.0, "MARKET_IMPACT": 0.0, "FALLBACK": 1.0}
+    assert samples == {"VWAP_DEVIATION": 1.0, "MARKET_IMPACT": 0.0, "FALLBACK": 1.0, "SCHEDULE": 0.0}
 
 
 @pytest.mark.parametrize("algorithm", list(Algorithm))
@@ -199,3 +202,65 @@ async def test_a_parameter_of_another_algorithm_or_out_of_range_is_refused(
     with pytest.raises(InvalidInput) as refusal:
         await world.start(parent(algorithm, 100, **asked))
     assert (refusal.value.reason, refusal.value.metadata["field"]) == (reason, field)
+
+
+async def test_adaptive_vwap_follows_what_earlier_sessions_say_also_after_a_restart(make_world: Any) -> None:
+    world = await make_world(busy_later, curve=FLAT)
+    offsets = np.arange(78, dtype=np.int64) * 300 * NANO
+    world.market.days = [
+        PastDay(
+            offsets,
+            np.full(78, 30.0 + number),
+            np.full(78, 300_000.0),
+            f"2023-11-{number:02d}",
+            78 * 300 * NANO,
+        )
+        for number in range(1, 9)
+    ]
+    execution_id = await world.start(parent(Algorithm.ADAPTIVE_VWAP, 60_000, tracking_tolerance=0.0))
+    await world.run(60 + 660)
+    plan = world.book.parents[execution_id].plan
+    assert plan.forecast.session_count == 8
+    assert plan.forecast.day_volume == pytest.approx(23_400_000.0)
+    scheduled = world.book.working[execution_id].scheduled_nanos(world.venue.now_nanos)
+    await world.restart()
+    await world.run(10)
+    assert world.book.parents[execution_id].plan == plan
+    again = world.book.working[execution_id].scheduled_nanos(world.venue.now_nanos)
+    assert again == pytest.approx(scheduled, rel=0.1)
+    await world.run(560)
+    report = world.book.parents[execution_id].report
+    assert report.volume_forecast.startswith("fitted on 8 earlier sessions; 23,400,000 shares")
+    assert report.interval_volatility > 0 or math.isnan(report.interval_volatility)
+
+
+@pytest.mark.parametrize(
+    ("curve", "said"), [(FLAT, "their mean curve"), (VolumeCurve(), "no volume history")]
+)
+async def test_a_forecast_that_is_not_fitted_is_said_to_be_none(
+    make_world: Any, curve: VolumeCurve, said: str
+) -> None:
+    world = await make_world(curve=curve)
+    execution_id = await world.start(parent(Algorithm.ADAPTIVE_VWAP, 6_000, horizon_nanos=120 * NANO))
+    await world.run(60 + 130)
+    report = world.book.parents[execution_id].report
+    assert report.volume_forecast.startswith("not fitted")
+    assert said in report.volume_forecast
+
+
+async def test_a_parent_that_is_held_back_is_told_when_it_leaves_its_band_and_when_it_is_back(
+    make_world: Any,
+) -> None:
+    def thin_then_deep(now: int) -> Step:
+        return Step(volume=40 if now < OPEN_NANOS + 500 * NANO else 4_000)
+
+    world = await make_world(thin_then_deep)
+    execution_id = await world.start(parent(Algorithm.TWAP, 60_000))
+    await world.run(60 + 450)
+    assert "SCHEDULE" in world.book.view(execution_id).alerts
+    await world.run(800)
+    events = [event for event in await events_of(world, execution_id) if event.kind is EventKind.ALERT]
+    assert [event.reason for event in events] == ["SCHEDULE", "SCHEDULE"]
+    assert "behind by more than 5.0% for 120 s" in events[0].message
+    assert "back in its band" in events[1].message
+    assert world.book.view(execution_id).alerts == ()

@@ -14,9 +14,9 @@ EDGES = [index * 300 * NANO for index in range(11)]
 FLAT = [0.1] * 10
 
 
-def prints(*rows: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+def prints(*rows: tuple[int, int], price: int = 30) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     seconds, shares = np.array(rows, dtype=np.int64).T
-    return seconds * NANO, shares * NANO
+    return seconds * NANO, shares * NANO, np.full(len(seconds), price * NANO)
 
 
 def test_before_the_open_a_session_is_the_median_day_along_the_curve() -> None:

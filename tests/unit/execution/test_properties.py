@@ -162,7 +162,8 @@ def test_the_cap_the_quantity_and_the_rate_of_children_hold_through_gaps_halts_a
             assert len(market.sent) == sent
             assert not parent.working
         # No burst after whatever gap: one step sends at most a few slices of what is left of the plan.
-        slices_left = max((ends - market.now) * 39 / 40 / slice_nanos - 1, 1)
+        planned_until = ends - market.parent.parameters.horizon_nanos / 20
+        slices_left = max((planned_until - market.now) / slice_nanos - 1, 1)
         if is_even:
             assert sum(size for _, size in market.sent[sent:]) <= 8 * left / slices_left + 2 * NANO
     times = [time for time, _ in market.sent]

@@ -28,10 +28,10 @@ class Broken:
 
     edges_nanos: Sequence[int] = ()
 
-    def begin(self, volume: float, time_nanos: int) -> None:
+    def begin(self, volume: float, time_nanos: int, price: float = 0.0) -> None:
         """Begin."""
 
-    def add(self, times: Column, sizes: Column) -> None:
+    def add(self, times: Column, sizes: Column, prices: Column) -> None:
         """Take in prints."""
 
     def expect(self, now_nanos: int) -> Volumes:
