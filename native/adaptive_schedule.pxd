@@ -8,7 +8,7 @@ cdef class AdaptiveVwapSchedule(Schedule):
     cdef Py_ssize_t session_bins, first_bin
     cdef nanos_t *session_edges
     cdef double *volumes  # expected volume of each session bin, shares
-    cdef double log_sd, tolerance
+    cdef double log_sd, tolerance, capacity_rate
     cdef wide_t observed  # eligible volume since the plan in force
     # The curve in force starts here; the knot before it keeps the past readable.
     cdef nanos_t knot_time, knot_share, last_knot_time, last_knot_share

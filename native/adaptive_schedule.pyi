@@ -16,6 +16,8 @@ class AdaptiveVwapSchedule(Schedule):
         volumes: Iterable[float],
         log_sd: float = 0.0,
         tolerance: float = 0.0,
+        *,
+        capacity_rate: float = 0.0,
     ) -> None: ...
     @property
     def observed_shares(self) -> float: ...

@@ -36,8 +36,10 @@ cdef class AdaptiveVwapSchedule(Schedule):
     `bin_edges_nanos` (rising, covering start..end) and `volumes` (expected shares of each bin, one fewer) describe
     the whole session. `log_sd` is the standard deviation of the log of the level of what is to come, 0 when it is
     taken as known. `tolerance` is how far, as a share of the plan, liquidity may move the target of the present bin
-    before or behind the expectation; it tapers to nothing at both ends. Raises ValueError for what
-    `StaticVwapSchedule` refuses, for a `log_sd` outside 0..2 and a tolerance outside 0..0.25.
+    before or behind the expectation; it tapers to nothing at both ends. `capacity_rate` is what the plan counts on
+    doing for each share that is still expected to trade: what is left beyond that is due at once, so that an order that
+    is large beside its cap begins early (0: no such bound). Raises ValueError for what `StaticVwapSchedule` refuses,
+    for a `log_sd` outside 0..2, a tolerance outside 0..0.25 and a negative or infinite capacity_rate.
     """
 
     def __cinit__(self):
@@ -58,6 +60,8 @@ cdef class AdaptiveVwapSchedule(Schedule):
         volumes,
         log_sd=0.0,
         tolerance=0.0,
+        *,
+        capacity_rate=0.0,
     ):
         cdef Py_ssize_t i
         edges = [int(edge) for edge in bin_edges_nanos]
@@ -75,8 +79,11 @@ cdef class AdaptiveVwapSchedule(Schedule):
             self.session_edges[i] = edges[i]
         for i in range(len(expected)):
             self.volumes[i] = expected[i]
+        if not 0.0 <= capacity_rate < 1e6:
+            raise ValueError(f"capacity_rate must be finite and not negative, not {capacity_rate}")
         self.log_sd = log_sd
         self.tolerance = tolerance
+        self.capacity_rate = capacity_rate
         self.first_bin = max([i for i in range(len(expected)) if edges[i] <= start_nanos])
         inside = [start_nanos, *[edge for edge in edges if start_nanos < edge < end_nanos], end_nanos]
         self.set_up(quantity_nanos, lot_nanos, inside, [0] * len(inside))
@@ -177,7 +184,7 @@ cdef class AdaptiveVwapSchedule(Schedule):
         # Redraw the curve after `now`; what lies before it stays.
         cdef Py_ssize_t i, k, points = 5 if self.log_sd > 0.0 else 1
         cdef nanos_t present = self.share_at(now), begin, share
-        cdef double ahead = 0.0, until = 0.0, mean
+        cdef double ahead = 0.0, until = 0.0, mean, left = <double>(self.quantity - self.done) / ONE_SHARE
         cdef double[5] level
         cdef bint is_next = True
         if now > self.knot_time:
@@ -205,6 +212,8 @@ cdef class AdaptiveVwapSchedule(Schedule):
             if is_next:
                 mean += lean * self.tolerance * 4.0 * mean * (1.0 - mean) / self.tightness
                 is_next = False
+            if self.capacity_rate > 0.0 and left > 0.0:
+                mean = fmax(mean, 1.0 - self.capacity_rate * (ahead - until) / left)
             share = WHOLE if i == self.bins or mean >= 1.0 else <nanos_t>(fmax(mean, 0.0) * <double>WHOLE)
             present = max(present, share)
             self.shares[i] = present

@@ -53,10 +53,17 @@ cdef class Controls:
         self.deviation = deviation
         self.largest_impact = fmax(self.largest_impact, impact)
         self.largest_deviation = fmax(self.largest_deviation, deviation)
-        self.impact_breaches += impact > self.max_impact and not self.was_above_impact
-        self.deviation_breaches += deviation > self.max_deviation and not self.was_above_deviation
-        self.was_above_impact = impact > self.max_impact
-        self.was_above_deviation = deviation > self.max_deviation
+        # A breach lasts until the figure is back below where the control lets go.
+        if impact > self.max_impact and not self.was_above_impact:
+            self.impact_breaches += 1
+            self.was_above_impact = True
+        elif impact < RELEASE * self.max_impact:
+            self.was_above_impact = False
+        if deviation > self.max_deviation and not self.was_above_deviation:
+            self.deviation_breaches += 1
+            self.was_above_deviation = True
+        elif deviation < RELEASE * self.max_deviation:
+            self.was_above_deviation = False
         if not self.is_enforced:
             return False
         if impact > STOP * self.max_impact:

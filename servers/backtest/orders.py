@@ -32,6 +32,12 @@ LISTENING = ("adaptive_vwap", "pov")
 BASELINE = "twap"
 """Equal slices at market: what every shortfall is compared with."""
 
+FORESIGHT = "foresight"
+"""The day's own volumes, known beforehand: no algorithm, but what following the volume could gain at most."""
+
+CAPACITY_USED = 0.9
+"""Of what the cap would let through of the volume that is forecast: chosen on the training part."""
+
 CAP_WINDOW_NANOS = 300 * ONE
 TRADED_SESSION_SECONDS = 23_400.0
 
@@ -43,6 +49,7 @@ class Variant:
     Attributes:
         placement: `market`, or `passive` (each step's quantity rests first, what is left goes at market).
         is_capped: whether the participation cap holds.
+        is_controlled: whether the impact and deviation controls act.
         scale: of the cost model.
         side: +1 buys, -1 sells.
     """
@@ -51,21 +58,24 @@ class Variant:
     size: float
     placement: str
     is_capped: bool
+    is_controlled: bool
     scale: float
     side: int
 
 
 def variants(options: BacktestOptions) -> list[Variant]:
-    """Return all variants of a backtest: the baseline always, the scaled costs only under the cap."""
-    names = dict.fromkeys((BASELINE, *options.algorithms))
+    """Return all variants: the baseline and the bound always, scaled costs only under cap and controls."""
+    names = dict.fromkeys((BASELINE, *options.algorithms, FORESIGHT))
     cappings = (True, False) if options.cap is not None else (False,)
+    controllings = (True, False) if options.max_impact else (False,)
     return [
-        Variant(name, size, placement, is_capped, scale, side)
+        Variant(name, size, placement, is_capped, is_controlled, scale, side)
         for size in options.sizes
         for name in names
-        for placement in PLACEMENTS
+        for placement in (PLACEMENTS if name != FORESIGHT else PLACEMENTS[:1])
         for is_capped in cappings
-        for scale in (SCALES if is_capped == cappings[0] else SCALES[:1])
+        for is_controlled in controllings
+        for scale in (SCALES if (is_capped, is_controlled) == (cappings[0], controllings[0]) else SCALES[:1])
         for side in (1, -1)
     ]
 
@@ -106,7 +116,7 @@ class DayOrders:
         cap = self._options.cap
         is_passive = variant.placement == "passive"
         parent = Parent(
-            self.schedule(variant.algorithm, variant.size),
+            self.schedule(variant.algorithm, variant.size, variant.is_capped),
             variant.side,
             costs,
             step_nanos=self._step_nanos,
@@ -119,21 +129,20 @@ class DayOrders:
             print_share=self._options.print_share,
             cap=TrailingCap(cap, CAP_WINDOW_NANOS) if variant.is_capped and cap is not None else None,
             revisions=self._revisions() if variant.algorithm == "adaptive_vwap" else None,
-            controls=self._controls(),
-            fallback=self._fallback(variant.size) if variant.algorithm == "adaptive_vwap" else None,
+            controls=self._controls() if variant.is_controlled else None,
+            fallback=(
+                self.schedule("static_vwap", variant.size)
+                if variant.is_controlled and variant.algorithm == "adaptive_vwap"
+                else None
+            ),
             keep_fills=keeps_fills,
         )
         return Order(variant, parent, costs)
 
-    def _controls(self) -> Controls | None:
+    def _controls(self) -> Controls:
         options = self._options
-        if not options.max_impact:
-            return None
         answer_nanos = round(options.answer_seconds * ONE)
         return Controls(options.max_impact, options.max_deviation, answer_nanos=answer_nanos)
-
-    def _fallback(self, size: float) -> Schedule | None:
-        return self.schedule("static_vwap", size) if self._options.max_impact else None
 
     def _revisions(self) -> tuple[Int64s, Doubles, Doubles]:
         assert self._table is not None
@@ -143,17 +152,22 @@ class DayOrders:
     def _steps(self, seconds: float) -> int:
         return round(seconds / self._options.step_seconds)
 
-    def schedule(self, algorithm: str, size: float) -> Schedule:
+    def _capacity(self, is_capped: bool) -> float:
+        """Return what the plan counts on doing for each share that is still to come from others."""
+        cap = self._options.cap
+        return CAPACITY_USED * cap / (1.0 - cap) if is_capped and cap is not None else 0.0
+
+    def schedule(self, algorithm: str, size: float, is_capped: bool = False) -> Schedule:
         """Return a schedule; one that does not listen to volume serves all parents of its size."""
         key = algorithm, size
         if key not in self._shared:
-            made = self._new_schedule(algorithm, size)
+            made = self._new_schedule(algorithm, size, is_capped)
             if algorithm in LISTENING:
                 return made
             self._shared[key] = made
         return self._shared[key]
 
-    def _new_schedule(self, algorithm: str, size: float) -> Schedule:
+    def _new_schedule(self, algorithm: str, size: float, is_capped: bool) -> Schedule:
         session = self._inputs.session
         start, end = session.open_time_nanos, session.close_time_nanos
         quantity = self.quantity_nanos(size)
@@ -163,10 +177,15 @@ class DayOrders:
             case "static_vwap":
                 weights = self._inputs.static_weights.tolist()
                 return StaticVwapSchedule(quantity, ONE, start, end, self._edges, weights)
+            case "foresight":
+                weights = self._inputs.volumes.tolist()
+                return StaticVwapSchedule(quantity, ONE, start, end, self._edges, weights)
             case "adaptive_vwap":
                 assert self._table is not None
                 expected = self._table[0].tolist()
-                return AdaptiveVwapSchedule(quantity, ONE, start, end, self._edges, expected)
+                return AdaptiveVwapSchedule(
+                    quantity, ONE, start, end, self._edges, expected, capacity_rate=self._capacity(is_capped)
+                )
             case "pov":
                 # The rate at which the order would end with the day if the day brought its median volume.
                 rate = min(size / (1.0 + size), 0.99)

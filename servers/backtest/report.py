@@ -18,7 +18,7 @@ from servers.backtest.inputs import DayInputs
 from servers.backtest.options import BacktestOptions
 from servers.backtest.orders import DayOrders, Order, Variant
 from servers.backtest.running import BacktestResult, sample_inputs
-from servers.backtest.shortfall_study import grouped
+from servers.backtest.shortfall_study import AUDITED, grouped
 from servers.backtest.simulation import OUTCOME_FIELDS, run_orders
 from servers.recordings.table import Doubles, Int64s
 
@@ -32,6 +32,7 @@ COLOURS = {
     "adaptive_vwap": "#c0392b",
     "pov": "#b7950b",
     "shortfall": "#7d3c98",
+    "foresight": "#1e8449",
 }
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto;
@@ -64,6 +65,7 @@ def write_report(result: BacktestResult, content: Mapping[str, Any], path: Path)
         parts += [
             _paragraph(content["costs"]["note"]),
             _gains_table(content),
+            *_controls_part(content),
             _results_table(content),
             _image(shortfall_figure(result), "Distribution of shortfalls"),
         ]
@@ -88,7 +90,10 @@ def sample_orders(day: DayInputs, options: BacktestOptions) -> list[Order]:
     size = options.sizes[0] or SAMPLE_SIZE
     makes = DayOrders(day, options)
     orders = [
-        makes.order(Variant(name, size, "market", options.cap is not None, 1.0, 1), keeps_fills=True)
+        makes.order(
+            Variant(name, size, "market", options.cap is not None, options.max_impact > 0, 1.0, 1),
+            keeps_fills=True,
+        )
         for name in options.algorithms
     ]
     run_orders(orders, day, options)
@@ -115,11 +120,11 @@ def shortfall_figure(result: BacktestResult) -> Figure:
     assert sized is not None
     table, groups = sized.table(), grouped(result.options)
     place = OUTCOME_FIELDS.index("vwap_slippage_bps")
-    is_capped = result.options.cap is not None
+    is_capped, is_controlled = result.options.cap is not None, result.options.max_impact > 0
     figure, all_axes = _figure(len(result.options.sizes))
     for size, axes in zip(result.options.sizes, all_axes, strict=True):
         for name in result.options.algorithms:
-            columns = table[:, groups[size, is_capped, 1.0, "market", name], place]
+            columns = table[:, groups[size, is_capped, is_controlled, 1.0, "market", name], place]
             _distribution(axes, np.sort(columns[np.isfinite(columns)]), name)
         axes.set_title(f"orders of {size:g} x median volume", loc="left")
         axes.set_xlabel("slippage against the interval's VWAP, bps")
@@ -223,6 +228,7 @@ def _gains_table(content: Mapping[str, Any]) -> str:
         [
             f"{row['algorithm']}, {row['size']:g} x volume",
             f"{content['cap']:g}" if row["is_capped"] else "none",
+            "on" if row["is_controlled"] else "off",
             f"x {row['cost_scale']:g}",
             f"{row['baseline_mean_shortfall_bps']:.2f}",
             *(_percent(row, f"{name}_gain_percent") for name in ("scheduling", "placement", "total")),
@@ -232,6 +238,7 @@ def _gains_table(content: Mapping[str, Any]) -> str:
     headings = [
         "gain on equal slices at market",
         "cap",
+        "controls",
         "costs",
         "their bps",
         "scheduling",
@@ -241,12 +248,35 @@ def _gains_table(content: Mapping[str, Any]) -> str:
     return _table(headings, rows)
 
 
+def _controls_part(content: Mapping[str, Any]) -> list[str]:
+    controls = content["controls"]
+    if not controls["algorithms"]:
+        return [_paragraph("Without impact and deviation controls.")]
+    names = ("orders", *AUDITED)
+    return [
+        _paragraph(
+            f"Controls: modelled impact up to {controls['max_market_impact']:g} of the price, own average "
+            f"within {controls['max_vwap_deviation']:g} of the VWAP since arrival; an order that pauses and "
+            f"asks is taken to be resumed after {controls['answer_seconds']:g} s. A breach is a figure that "
+            "rises above its bound; the last column counts fills that a control should have stopped."
+        ),
+        _table(
+            ["controls, all orders", *(name.replace("_", " ") for name in names)],
+            [
+                [algorithm, *(f"{row[name]:,}" for name in names)]
+                for algorithm, row in controls["algorithms"].items()
+            ],
+        ),
+    ]
+
+
 def _results_table(content: Mapping[str, Any]) -> str:
     names = ("shortfall", "spread", "impact", "timing", "opportunity")
     rows = [
         [
             f"{row['algorithm']}, {row['size']:g} x volume, {row['placement']}",
             f"{content['cap']:g}" if row["is_capped"] else "none",
+            "on" if row["is_controlled"] else "off",
             *(f"{row[f'mean_{name}_bps']:.2f}" for name in names),
             f"{row['mean_filled']:.1%}",
             f"{row['mean_passive']:.1%}",
@@ -255,7 +285,7 @@ def _results_table(content: Mapping[str, Any]) -> str:
         for row in content["results"]
         if row["cost_scale"] == 1.0
     ]
-    return _table(["mean bps", "cap", *names, "filled", "passive", "participation"], rows)
+    return _table(["mean bps", "cap", "controls", *names, "filled", "passive", "participation"], rows)
 
 
 def _percent(row: Mapping[str, Any], name: str) -> str:

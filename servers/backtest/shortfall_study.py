@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from servers.backtest.options import BacktestOptions
-from servers.backtest.orders import BASELINE, Variant, variants
+from servers.backtest.orders import BASELINE, FORESIGHT, Variant, variants
 from servers.backtest.simulation import OUTCOME_FIELDS, DayResult
 from servers.backtest.tracking_statistics import MIN_DAYS_FOR_INTERVAL, RESAMPLES
 from servers.recordings.table import Doubles, Int64s
@@ -19,9 +19,16 @@ CALIBRATION = (
     "The cost parameters are published or assumed figures, not calibrated to this market: the shortfalls "
     "compare algorithms under one model and say nothing of money. Half and double the costs are shown beside."
 )
+AUDITED = (
+    "impact_breaches",
+    "impact_actions",
+    "deviation_breaches",
+    "deviation_actions",
+    "fills_without_action",
+)
 _SHORTFALL = OUTCOME_FIELDS.index("shortfall_bps")
-Key = tuple[float, bool, float, str, str]
-"""Size, capped, scale of the costs, placement, algorithm: buys and sells together."""
+Key = tuple[float, bool, bool, float, str, str]
+"""Size, capped, controlled, scale of the costs, placement, algorithm: buys and sells together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +72,7 @@ class SizedResult:
             "test_days": self.test_days,
             "train_days": self.train_days,
             "results": [_figures(key, table[:, places, :]) for key, places in groups.items()],
+            "controls": controls_audit(self.options, table, groups),
             "comparisons": comparisons(means, days, self.options.seed),
         }
 
@@ -78,14 +86,22 @@ def grouped(options: BacktestOptions) -> dict[Key, list[int]]:
 
 
 def key_of(variant: Variant) -> Key:
-    return (variant.size, variant.is_capped, variant.scale, variant.placement, variant.algorithm)
+    return (
+        variant.size,
+        variant.is_capped,
+        variant.is_controlled,
+        variant.scale,
+        variant.placement,
+        variant.algorithm,
+    )
 
 
 def _labels(key: Key) -> dict[str, object]:
-    size, is_capped, scale, placement, algorithm = key
+    size, is_capped, is_controlled, scale, placement, algorithm = key
     return {
         "size": size,
         "is_capped": is_capped,
+        "is_controlled": is_controlled,
         "cost_scale": scale,
         "placement": placement,
         "algorithm": algorithm,
@@ -112,8 +128,27 @@ def _figures(key: Key, outcomes: Doubles) -> dict[str, object]:
         "orders_with_residual": int((column["filled"] < 1.0).sum()),
         "mean_passive": float(column["passive"].mean()),
         "mean_participation": float(column["participation"].mean()),
-        "children": int(column["children"].sum()),
-        "fills": int(column["fills"].sum()),
+        "mean_controlled": float(column["controlled"].mean()),
+        **{name: int(column[name].sum()) for name in ("children", "fills", *AUDITED)},
+    }
+
+
+def controls_audit(
+    options: BacktestOptions, table: Doubles, groups: dict[Key, list[int]]
+) -> dict[str, object]:
+    """Return the bounds, and over all controlled orders of each algorithm how often they were passed."""
+    counted: dict[str, dict[str, int]] = {}
+    for key, places in groups.items():
+        if key[2]:
+            mine = counted.setdefault(key[5], dict.fromkeys(("orders", *AUDITED), 0))
+            mine["orders"] += table.shape[0] * len(places)
+            for name in AUDITED:
+                mine[name] += int(table[:, places, OUTCOME_FIELDS.index(name)].sum())
+    return {
+        "max_market_impact": options.max_impact,
+        "max_vwap_deviation": options.max_deviation,
+        "answer_seconds": options.answer_seconds,
+        "algorithms": counted,
     }
 
 
@@ -126,18 +161,23 @@ def comparisons(means: dict[Key, Doubles], days: Int64s, seed: int) -> list[dict
     """
     counts = _resampled_days(days, seed)
     rows = []
-    for size, is_capped, scale in dict.fromkeys(key[:3] for key in means):
-        algorithms = dict.fromkeys(key[4] for key in means if key[:3] == (size, is_capped, scale))
+    for setting in dict.fromkeys(key[:4] for key in means):
+        size, is_capped, is_controlled, scale = setting
+        algorithms = dict.fromkeys(key[5] for key in means if key[:4] == setting)
         for algorithm in algorithms:
+            # Foresight bounds what a schedule gains: it is never placed.
+            placed_as = "market" if algorithm == FORESIGHT else "passive"
             sums = [
-                np.bincount(days, means[size, is_capped, scale, placement, name][:, _SHORTFALL])
-                for placement, name in (("market", BASELINE), ("market", algorithm), ("passive", algorithm))
+                np.bincount(days, means[*setting, placement, name][:, _SHORTFALL])
+                for placement, name in (("market", BASELINE), ("market", algorithm), (placed_as, algorithm))
             ]
             row: dict[str, object] = {
                 "size": size,
                 "is_capped": is_capped,
+                "is_controlled": is_controlled,
                 "cost_scale": scale,
                 "algorithm": algorithm,
+                "is_bound": algorithm == FORESIGHT,
                 "baseline": f"{BASELINE} at market",
                 "baseline_mean_shortfall_bps": float(sums[0].sum() / len(days)),
             }

@@ -44,6 +44,12 @@ def backtest(
         ),
     ] = None,
     cap: Annotated[float, typer.Option("--cap", help="Participation cap; uncapped orders run beside.")] = 0.1,
+    max_impact: Annotated[
+        float, typer.Option("--max-impact", help="Bound of modelled impact, a fraction; 0: no controls.")
+    ] = 0.005,
+    max_deviation: Annotated[
+        float, typer.Option("--max-deviation", help="Bound of |own average / VWAP - 1|, a fraction.")
+    ] = 0.002,
     no_cap: Annotated[bool, typer.Option("--no-cap", help="Only uncapped orders.")] = False,
     half_spread: Annotated[
         float, typer.Option("--half-spread-bps", help="Half the spread of the cost model, bps.", min=0.0)
@@ -86,6 +92,8 @@ def backtest(
             sizes=parse_sizes(size or ()),
             cap=None if no_cap else cap,
             seed=seed,
+            max_impact=max_impact,
+            max_deviation=max_deviation,
             costs=CostSettings(half_spread_bps=half_spread),
         )
         _run(options, workers or os.cpu_count() or 1, cluster, resume, json_path, html_path)
@@ -165,6 +173,7 @@ def tracking_table(result: Mapping[str, Any]) -> Table:
 def sized_tables(result: Mapping[str, Any]) -> list[Table]:
     """Return a table a size: the shortfall at market and passive, and the gains on equal slices at market."""
     tables = []
+    labels = ("size", "is_capped", "is_controlled", "cost_scale", "algorithm")
     for size in result["sizes"]:
         table = Table(
             title=f"shortfall of orders of {size:g} x median volume, bps; {result['test_days']} test days",
@@ -173,6 +182,7 @@ def sized_tables(result: Mapping[str, Any]) -> list[Table]:
         for heading in (
             "algorithm",
             "cap",
+            "controls",
             "costs",
             "market",
             "passive",
@@ -182,21 +192,18 @@ def sized_tables(result: Mapping[str, Any]) -> list[Table]:
         ):
             table.add_column(heading, justify="left" if heading in ("algorithm", "cap") else "right")
         for row in (row for row in result["comparisons"] if row["size"] == size):
-            same = [
-                other
-                for other in result["results"]
-                if all(other[name] == row[name] for name in ("size", "is_capped", "cost_scale", "algorithm"))
-            ]
+            same = [other for other in result["results"] if all(other[name] == row[name] for name in labels)]
             by_placement = {other["placement"]: other for other in same}
             table.add_row(
                 row["algorithm"],
                 f"{result['cap']:g}" if row["is_capped"] else "none",
+                "on" if row["is_controlled"] else "off",
                 f"x {row['cost_scale']:g}",
                 f"{by_placement['market']['mean_shortfall_bps']:.2f}",
-                f"{by_placement['passive']['mean_shortfall_bps']:.2f}",
+                f"{by_placement['passive']['mean_shortfall_bps']:.2f}" if "passive" in by_placement else "",
                 f"{by_placement['market']['mean_filled']:.1%}",
                 _gain(row, "scheduling"),
-                _gain(row, "placement"),
+                _gain(row, "placement") if "passive" in by_placement else "",
             )
         tables.append(table)
     return tables

@@ -101,7 +101,9 @@ class AdaptiveTwin(CurveTwin):
         volumes: Sequence[float],
         log_sd: float,
         tolerance: float,
+        capacity_rate: float = 0.0,
     ) -> None:
+        self.capacity_rate = capacity_rate
         self.edges, self.volumes, self.log_sd, self.tolerance = edges, list(volumes), log_sd, tolerance
         self.lean = 0.0
         super().__init__(quantity, start, end)
@@ -146,6 +148,9 @@ class AdaptiveTwin(CurveTwin):
                 mean = present + (1 - present) * (edge - now) / (self.end - now)
             if place == 0:
                 mean += lean * 4 * mean * (1 - mean)
+            left = (self.quantity - self.done) / 1e9
+            if self.capacity_rate and left:
+                mean = max(mean, 1 - self.capacity_rate * self.ahead(edge, self.end) / left)
             share = 1.0 if edge == self.end else min(max(mean, self.points[-1][1]), 1.0)
             self.points.append((edge, share))
 

@@ -56,7 +56,7 @@ def test_it_runs_orders_with_a_size_and_writes_json_and_html(
     assert code == 0, said
     content = json.loads((tmp_path / "out.json").read_text())
     assert content["cap"] is None
-    assert {row["algorithm"] for row in content["comparisons"]} == {"twap", "static_vwap"}
+    assert {row["algorithm"] for row in content["comparisons"]} == {"twap", "static_vwap", "foresight"}
     assert "not calibrated" in said
     assert (tmp_path / "out.html").stat().st_size > 10_000
 

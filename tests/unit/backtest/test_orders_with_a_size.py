@@ -128,7 +128,7 @@ def test_fills_before_noon_do_not_depend_on_the_afternoon(
 
     def fills(chosen: BacktestOptions, day: DayInputs) -> list[list[int]]:
         order = DayOrders(day, chosen).order(
-            Variant(algorithm, 0.05, "market", True, 1.0, 1), keeps_fills=True
+            Variant(algorithm, 0.05, "market", True, False, 1.0, 1), keeps_fills=True
         )
         run_orders([order], day, chosen)
         columns = order.parent.fill_columns()
@@ -156,6 +156,32 @@ def test_a_shortfall_is_the_sum_of_its_parts_and_fills_keep_the_rules(result: Ba
                 # At market and completed, both sides pay the same model: no outcome is a gain on average.
                 assert outcome.spread_bps >= 0.0
                 assert outcome.impact_bps >= 0.0
+
+
+def test_no_control_is_passed_without_its_action_and_the_report_says_so(
+    result: BacktestResult, options: BacktestOptions, tmp_path: Path
+) -> None:
+    audit = result.to_json()["controls"]
+    assert isinstance(audit, dict)
+    assert (audit["max_market_impact"], audit["max_vwap_deviation"]) == (0.005, 0.002)
+    assert set(audit["algorithms"]) == {*ALGORITHMS, "foresight"}
+    tight = run_backtest(replace(options, sizes=(0.05,), max_deviation=1e-4, max_impact=5e-4))
+    content = tight.to_json()
+    assert isinstance(content["controls"], dict)
+    for counted in (*audit["algorithms"].values(), *content["controls"]["algorithms"].values()):
+        assert counted["fills_without_action"] == 0
+        assert counted["deviation_actions"] >= counted["deviation_breaches"]
+        assert counted["impact_actions"] >= counted["impact_breaches"]
+    for counted in content["controls"]["algorithms"].values():
+        assert counted["deviation_breaches"] > 0
+        assert counted["impact_breaches"] > 0
+    rows = content["results"]
+    assert isinstance(rows, list)
+    for row in rows:
+        assert (row["mean_controlled"] > 0) == row["is_controlled"]
+        assert row["is_controlled"] or row["deviation_actions"] == 0
+    write_report(tight, content, tmp_path / "tight.html")
+    assert "fills without action" in (tmp_path / "tight.html").read_text()
 
 
 def test_fifteen_per_cent_under_a_cap_of_ten_leaves_a_residual_and_without_it_none(
@@ -207,7 +233,7 @@ def test_with_twenty_days_a_gain_has_an_interval_around_it_that_the_seed_repeats
     days = np.repeat(np.arange(25), 4)
     base = generator.normal(10.0, 1.0, (100, 10))
     means = {
-        (0.05, True, 1.0, placement, name): base * factor
+        (0.05, True, True, 1.0, placement, name): base * factor
         for name, placement, factor in (
             ("twap", "market", 1.0),
             ("twap", "passive", 1.0),
