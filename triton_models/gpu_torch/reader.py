@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from triton_models.gpu_torch.decoder import Decoder
 from triton_models.gpu_torch.products import Arithmetic, EightBit, Half
@@ -28,6 +29,8 @@ _FINE_LENGTHS = 96
 """Up to here every step has a graph: most texts are short."""
 _COARSE_STEP = 32
 _WARM_UPS = 2
+# They take a mask, and need no plan for each of the sizes.
+_ATTENTION = [SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
 
 
 class Reader:
@@ -63,16 +66,15 @@ class Reader:
         shape = read_shape(folder)
         self.precision = arithmetic.name
         self.is_fused = rowwise.is_compiled
-        self._dropped = len(prefix) if reuses_prefix else 0
-        self._prefix_tokens = tuple(prefix[: self._dropped])
-        self._lengths = lengths(longest + len(prefix) - self._dropped)
+        self._prefix = tuple(prefix) if reuses_prefix else ()
+        self._lengths = lengths(longest + len(prefix) - len(self._prefix))
         self._passes: dict[tuple[int, int], Callable[[Any, Any], Any]] = {}
-        with torch.inference_mode():
+        with torch.inference_mode(), sdpa_kernel(_ATTENTION):
             stored = weights or weights_of(folder, shape, self.device)
-            self._decoder = Decoder(shape, stored, labels, arithmetic, rowwise, self.device, kind)
-            decoder = self._decoder
-            self._prefix = decoder.read_prefix(self._prefix_tokens) if self._dropped else decoder.no_prefix()
-            self._places = {length: decoder.places(self._dropped, length) for length in self._lengths}
+            self._decoder = Decoder(
+                shape, stored, self._prefix, labels, arithmetic, rowwise, self.device, kind
+            )
+            self._places = {length: self._decoder.places(length) for length in self._lengths}
             if self._on_gpu:
                 self._capture_all()
 
@@ -82,14 +84,15 @@ class Reader:
         Raises ValueError for a prompt without the prefix, or longer than the reader was made for.
         """
         own = [self._own(prompt) for prompt in prompts]
-        with torch.inference_mode():
+        with torch.inference_mode(), sdpa_kernel(_ATTENTION):
             parts = [self._read(own[at : at + BATCHES[-1]]) for at in range(0, len(own), BATCHES[-1])]
         return np.concatenate(parts)
 
     def _own(self, prompt: Sequence[int]) -> list[int]:
-        if tuple(prompt[: self._dropped]) != self._prefix_tokens:
+        shared = len(self._prefix)
+        if tuple(prompt[:shared]) != self._prefix:
             raise ValueError("the prompt does not begin with the prefix")
-        own = list(prompt[self._dropped :])
+        own = list(prompt[shared:])
         if not 0 < len(own) <= self._lengths[-1]:
             raise ValueError(f"a prompt of {len(own)} tokens after its prefix is not read here")
         return own
@@ -108,7 +111,7 @@ class Reader:
 
     def _pass(self, tokens: Any, answers: Any) -> Any:
         places = self._places[tokens.shape[1]]
-        return self._decoder.read(tokens.to(self.device), answers.to(self.device), places, self._prefix)
+        return self._decoder.read(tokens.to(self.device), answers.to(self.device), places)
 
     def _capture_all(self) -> None:
         # The largest first: the smaller ones fit into the memory that it has taken.

@@ -25,7 +25,7 @@ TEXTS = (
 )
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
-# Run with Triton's own Python: it has the wheel and ONNX Runtime. Writes a checkpoint as Hugging Face lays it out.
+# Run with Triton's own Python, which has wheel and ONNX Runtime. Writes a Hugging Face checkpoint.
 WRITE = """
 import json, struct, sys
 from pathlib import Path
@@ -97,7 +97,7 @@ print(json.dumps(found))
 
 @pytest.fixture(scope="module")
 def read(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
-    """What both readers say of the texts: `onnx`, `fp16` (fp32 on a CPU) and `int8`, each `[texts, labels]`."""
+    """What the readers say of the texts: `onnx`, `fp16` (fp32 on a CPU), `int8`; each `[texts, labels]`."""
     try:
         models.machine(PLAN)
     except models.NotMeasuredError as error:
