@@ -87,7 +87,7 @@ def finished_order(parent: ParentOrder) -> FinishedOrder | None:
     assignment = parent.assignment
     return FinishedOrder(
         order_id=parent.execution_id,
-        algorithm=parameters.algorithm.name,
+        algorithm=parameters.algorithm.name.lower(),
         symbol=parameters.symbol,
         session=str(close // DAY_NANOS),
         stratum=(

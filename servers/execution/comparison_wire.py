@@ -61,4 +61,4 @@ def _difference_to_wire(one: Difference) -> comparison_pb2.CostDifference:
 
 
 def _algorithm(name: str) -> execution_pb2.Algorithm.ValueType:
-    return execution_pb2.Algorithm.Value(f"ALGORITHM_{name}")
+    return execution_pb2.Algorithm.Value(f"ALGORITHM_{name.upper()}")

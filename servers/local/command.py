@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Coroutine
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,6 +22,7 @@ from servers.local.client import MeshClient
 from servers.local.doctor import diagnose
 from servers.local.evaluating import evaluate
 from servers.local.executing import follow_on_screen, release, session_of, start
+from servers.local.experimenting import ExperimentWords, register_compare, run_experiment
 from servers.local.mesh import DEFAULT_FOLDER, MeshError, read_mesh
 from servers.local.parent_order import ParentOrder
 from servers.local.receiver.__main__ import TRACES_FILE
@@ -139,7 +141,10 @@ def execute(
     symbol: Annotated[str, typer.Argument(help="Instrument.")],
     algo: Annotated[
         str,
-        typer.Option("--algo", help="twap, static_vwap (vwap), adaptive_vwap, pov or shortfall."),
+        typer.Option(
+            "--algo",
+            help="twap, static_vwap (vwap), adaptive_vwap, pov or shortfall; several, A,B, with --randomise.",
+        ),
     ] = "static_vwap",
     start_at: Annotated[
         str, typer.Option("--start", help="Time of day at the venue, 09:30; now (or the open) by default.")
@@ -193,6 +198,26 @@ def execute(
         ),
     ] = 0.0,
     account: AccountOption = "demo",
+    randomise: Annotated[
+        int,
+        typer.Option(
+            "--randomise",
+            help="Start so many parents of each symbol (A,B) one after the other; each draws its algorithm.",
+            min=0,
+            max=1000,
+        ),
+    ] = 0,
+    experiment: Annotated[
+        str, typer.Option("--experiment", help="With --randomise: its name; the algorithms by default.")
+    ] = "",
+    seed: Annotated[int, typer.Option("--seed", help="With --randomise: seed of the draw.")] = 1,
+    planned: Annotated[
+        int,
+        typer.Option("--planned", help="With --randomise: parents to decide after, 40 or more."),
+    ] = 0,
+    effect: Annotated[
+        float, typer.Option("--effect", help="With --randomise: smallest difference that matters, bps.")
+    ] = 0.0,
     detach: Annotated[bool, typer.Option("--detach", help="Start it, print its id and return.")] = False,
     json_path: Annotated[
         Path | None, typer.Option("--json", help="Write the report as JSON.", dir_okay=False)
@@ -218,6 +243,13 @@ def execute(
         max_impact=max_impact,
         max_deviation=max_deviation,
     )
+    algorithms = tuple(part.strip() for part in algo.split(",") if part.strip())
+    if (len(algorithms) > 1) is not bool(randomise):
+        raise typer.BadParameter("--randomise goes with two algorithms or more: --algo A,B --randomise N")
+    if randomise:
+        words = ExperimentWords(algorithms, randomise, experiment, seed, planned, effect)
+        first = replace(order, algorithm=algorithms[0])
+        sys.exit(_run(run_experiment(first, words, mesh, json_path, is_detached=detach)))
     sys.exit(_run(_execute(order, mesh, json_path, detach)))
 
 
@@ -392,6 +424,7 @@ def _say(*errors: BaseException) -> int:
 
 
 register_calibrate(app, _run)
+register_compare(app, _run)
 register_classify(app, _run)
 app.command()(evaluate)
 register_rollout(app, _run)

@@ -110,6 +110,7 @@ def progress_line(execution: execution_pb2.Execution, time_zone: str) -> str:
         f"  {shares(execution.filled_quantity_nanos)} of {shares(asked.quantity_nanos)}"
         f"  average {price(execution.average_price_nanos)}  VWAP {price(execution.interval_vwap_nanos)}"
         f"  share {execution.participation_rate:.2%}"
+        + (f"  ALERT {' '.join(execution.alerts)}" if execution.alerts else "")
     )
 
 
@@ -122,7 +123,10 @@ def report_panel(report: execution_pb2.ExecutionReport, time_zone: str) -> Rende
         f" {algorithm_to_text(asked.algorithm)}: {state_name(execution)}",
         style="bold",
     )
-    return Group(title, _facts(report, time_zone), _benchmarks(report), _shortfall(report))
+    parts: list[RenderableType] = [title, _facts(report, time_zone), _benchmarks(report), _shortfall(report)]
+    if any(markout.fill_count for markout in report.markouts):
+        parts.append(_markouts(report))
+    return Group(*parts)
 
 
 def portfolio_table(portfolio: portfolio_service_pb2.GetPortfolioResponse) -> Table:
@@ -161,6 +165,8 @@ def _state_text(execution: execution_pb2.Execution) -> Text:
         "REJECTED": "red",
         "CANCELLED": "red",
     }
+    if execution.alerts:
+        return Text(f"{name} {' '.join(execution.alerts)}", style="yellow")
     return Text(f"{name} {execution.reason}".rstrip(), style=colours.get(name, ""))
 
 
@@ -202,8 +208,35 @@ def _facts(report: execution_pb2.ExecutionReport, time_zone: str) -> Table:
             f"{shares(report.residual_quantity_nanos)}: {report.residual_reason}. {report.residual_message}",
         )
     row("fallback", report.fallback)
+    row("volume forecast", report.volume_forecast)
+    if report.HasField("quality"):
+        row("quality", _quality(report.quality))
     row("impact model", report.impact_model)
     row("fees", f"{money(report.fees)} {report.fees.currency_code}")
+    return table
+
+
+def _quality(quality: execution_pb2.QualityScore) -> str:
+    score = f"{quality.score:.0f} of 100" if quality.HasField("score") else "unknown"
+    tracking = f"{quality.tracking:.2f}" if quality.HasField("tracking") else "unknown"
+    shortfall = f"{quality.shortfall:.2f}" if quality.HasField("shortfall") else "unknown"
+    return (
+        f"{score}: better than controls in tracking {tracking}, in shortfall {shortfall}; completion"
+        f" {quality.completion:.2f}, conformance {quality.conformance:.2f}; {quality.note}"
+    )
+
+
+def _markouts(report: execution_pb2.ExecutionReport) -> Table:
+    table = Table(box=box.SIMPLE_HEAD)
+    for heading in ("markout after", "all bps", "making", "taking", "fills"):
+        table.add_column(heading, justify="right")
+    for markout in report.markouts:
+        costs = (markout.cost_bps, markout.maker_bps, markout.taker_bps)
+        table.add_row(
+            f"{markout.horizon_nanos / NANO:g} s",
+            *("-" if math.isnan(cost) else f"{cost:+.2f}" for cost in costs),
+            f"{markout.fill_count:,}",
+        )
     return table
 
 

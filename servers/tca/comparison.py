@@ -142,7 +142,8 @@ def _difference(look: _Look, table: Table, looks: int, seed: int, *, is_over: bo
     enough = min(table.first_count, table.second_count) >= LEAST_ORDERS
     if table.is_randomised:
         test = randomisation_test(table, seed)
-        error = test.standard_error
+        # What chance alone would do, without the difference that is there.
+        error = randomisation_test(table.without(exact), seed).standard_error
         if is_over and enough:
             p_value = min(test.p_value * looks, 1.0)
     verdict = Verdict.NONE_SEEN

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -106,6 +106,11 @@ class Table:
     def sample_ratio(self) -> float:
         """Chi-squared of the two numbers of orders, where both were equally likely."""
         return (self.first_count - self.second_count) ** 2 / len(self.is_first)
+
+    def without(self, difference_bps: float) -> Table:
+        """Return the table with a difference taken off the first algorithm's figures."""
+        shift = np.where(self.is_first, difference_bps if math.isfinite(difference_bps) else 0.0, 0.0)
+        return replace(self, values=self.values - shift)
 
     def difference(self) -> float:
         """Return the difference within strata; NaN where no stratum has both."""

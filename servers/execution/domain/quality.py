@@ -206,9 +206,11 @@ def completion(
     return min(filled_nanos / allowed, 1.0) if allowed > 0 else 1.0
 
 
-def interval_sigma(prices: Column, times: Column, start: int, end: int) -> float:
-    """Return the volatility of an interval: the root of summed squared log returns, NaN of a single bin."""
-    marks = np.arange(start + _BIN_NANOS, end + 1, _BIN_NANOS)
+def interval_sigma(
+    prices: Column, times: Column, start: int, end: int, step_nanos: int = _BIN_NANOS
+) -> float:
+    """Return the volatility of an interval: the root of summed squared log returns, NaN of a single step."""
+    marks = np.arange(start + step_nanos, end + 1, step_nanos)
     places = np.searchsorted(times, np.concatenate(([start + 1], marks)), side="right") - 1
     places = places[places >= 0]
     if len(places) < 2:

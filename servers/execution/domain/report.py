@@ -28,6 +28,7 @@ from servers.execution.domain.quality import (
     quality,
 )
 from servers.execution.domain.tape import Tape
+from servers.model.clock import NANOS_PER_SECOND
 from servers.model.nanos import NANO
 from servers.model.order import Fill, Liquidity, Side
 
@@ -253,8 +254,10 @@ def make_report(given: ReportInput, tape: Tape) -> ExecutionReport:
     window_shares = _window_shares(
         given.fills, tape, start, given.participation_window_nanos, own_on_tape=in_benchmark
     )
-    from_start = tape_times >= start
-    sigma = interval_sigma(tape_prices[from_start & inside], tape_times[from_start & inside], start, end)
+    inside &= tape_times >= start
+    sigma = interval_sigma(tape_prices[inside], tape_times[inside], start, end)
+    minute = 60 * NANOS_PER_SECOND
+    volatility = interval_sigma(tape_prices[inside], tape_times[inside], start, end, minute)
     return ExecutionReport(
         benchmarks=tuple(benchmarks),
         shortfall=costs,
@@ -282,7 +285,7 @@ def make_report(given: ReportInput, tape: Tape) -> ExecutionReport:
         markouts=markouts(given.side, given.fills, tape),
         quality=_quality(given, tape, benchmarks, filled, window_shares, sigma),
         volume_forecast=given.volume_forecast,
-        interval_volatility=sigma,
+        interval_volatility=volatility,
     )
 
 
