@@ -1,15 +1,17 @@
 """One suite for the store in memory and the real one; and that nothing is left of what was deleted."""
 
+import random
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from servers.news.adapters.memory import MemoryPostStore
-from servers.news.adapters.store import SqlPostStore
+from servers.news.adapters.store import FEWEST_DEAD, SqlPostStore
 from servers.news.domain.post import LinkKind, Post, PostKind, PostLink, PostState, Reading
 
 SECRET = "a-planted-string-that-occurs-nowhere-else-4711"
@@ -21,6 +23,11 @@ def kept(number: int, text: str = "text", **fields: Any) -> Post:
     return Post(
         f"board:{number}", "board", PostKind.SOCIAL, "digest", 5, 1_000 + number, number, text, **given
     )
+
+
+def marked(number: int, mark: str, length: int) -> Post:
+    """A post whose text and author bear a mark that occurs once."""
+    return replace(kept(number, f"{mark} {'x' * length}"), author_digest=mark)
 
 
 @pytest.fixture(params=["memory", "sqlite"])
@@ -125,3 +132,64 @@ async def test_nothing_of_a_deleted_text_is_left_in_any_file(tmp_path: Path) -> 
     await again.open()
     assert again.last_sequence == 7
     await again.close()
+
+
+async def test_of_thousands_of_posts_that_come_and_go_none_that_went_is_left_in_any_file(
+    tmp_path: Path,
+) -> None:
+    chance = random.Random(7)
+    store = SqlPostStore(f"sqlite:///{tmp_path / 'news.db'}")
+    await store.open()
+    live: dict[int, Post] = {}
+    gone: set[str] = set()
+    for start in range(0, 1_600, 40):
+        changed = []
+        for number in range(start, start + 40):
+            live[number] = marked(number, f"<{chance.getrandbits(64):016x}>", chance.randrange(400))
+            changed.append(live[number])
+        for number in chance.sample(list(live), 25):
+            before = live.pop(number)
+            gone.add(before.author_digest)
+            changed.append(before.deleted())
+            if chance.random() < 0.3:
+                edited = marked(number, f"<{chance.getrandbits(64):016x}>", chance.randrange(400))
+                live[number] = changed[-1] = replace(edited, state=PostState.EDITED)
+        await store.put(changed)
+    content = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    assert [mark for mark in gone if mark.encode() in content] == []
+    marks = {post.author_digest for post in live.values()}
+    assert all(mark.encode() in content for mark in marks)
+    assert {post.text.partition(" ")[0] for post in await store.since(0) if post.text} == marks
+    await store.close()
+
+
+async def test_retention_makes_the_file_small_again_and_leaves_nothing(tmp_path: Path) -> None:
+    store = SqlPostStore(f"sqlite:///{tmp_path / 'news.db'}")
+    await store.open()
+    count = 2 * FEWEST_DEAD
+    await store.put([marked(number, f"<{number:016x}>", 300) for number in range(count)])
+    before = (tmp_path / "news.db").stat().st_size + (tmp_path / "news.db-wal").stat().st_size
+    assert await store.expire(count - 10) == count - 10
+    content = (tmp_path / "news.db").read_bytes()
+    assert len(content) < before / 10
+    assert [number for number in range(count) if f"<{number:016x}>".encode() in content] == list(
+        range(count - 10, count)
+    )
+    assert len(await store.since(0)) == 10
+    await store.put([kept(1, "one more")])
+    assert len(await store.since(0)) == 11
+    await store.close()
+
+
+async def test_a_log_that_somebody_reads_is_emptied_with_the_next_change(tmp_path: Path) -> None:
+    store = SqlPostStore(f"sqlite:///{tmp_path / 'news.db'}")
+    await store.open()
+    await store.put([kept(1, SECRET)])
+    with closing(sqlite3.connect(tmp_path / "news.db")) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM post_records").fetchall()
+        await store.put([kept(1, SECRET).deleted()])
+        assert SECRET.encode() in (tmp_path / "news.db-wal").read_bytes()
+    await store.put([kept(2)])
+    assert not [path.name for path in tmp_path.iterdir() if SECRET.encode() in path.read_bytes()]
+    await store.close()
