@@ -29,7 +29,7 @@ FADING_NANOS = 60 * NANO
 """What posts say is published anew after so much market time, since it fades."""
 
 MOST_AHEAD, AHEAD_PAUSE_SECONDS = 2_000, 0.05
-"""A file that is replayed faster than posts are read waits from so many unread posts on."""
+"""A file that is replayed faster than posts are read waits from so many posts above the patience on."""
 
 
 class NewsServer:
@@ -101,7 +101,8 @@ class NewsServer:
 
     async def _take_file(self, posts: Sequence[SourcePost]) -> None:
         """Take posts of a file in, whose time goes on with them; wait for readers that fall behind."""
-        while self.engine.waiting_count > MOST_AHEAD:  # noqa: ASYNC110 - only a full replay ever waits here
+        most = self._settings.patience_posts + MOST_AHEAD
+        while self.engine.waiting_count > most:  # noqa: ASYNC110 - only a full replay ever waits here
             await asyncio.sleep(AHEAD_PAUSE_SECONDS)
         await self.engine.take(posts)
         self.engine.advance(max(post.event_time_nanos for post in posts))

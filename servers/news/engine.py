@@ -148,12 +148,12 @@ class NewsEngine:
         for post_id in [post_id for post_id in self._waiting if post_id not in self.desk.posts]:
             self._waiting.pop(post_id)
 
-    async def read_some(self) -> int:
-        """Have the next posts read; return how many. Raises TapelineError when nobody reads: they wait.
+    async def read_some(self, size: int = BATCH) -> int:
+        """Have the next `size` posts read; return how many. Raises TapelineError when nobody reads them.
 
         Calls may overlap: each takes posts that no other has taken.
         """
-        batch = self._next_batch()
+        batch = self._next_batch(size)
         if not batch:
             return 0
         questions = [
@@ -189,8 +189,8 @@ class NewsEngine:
         await self._keep(read)
         return len(batch)
 
-    def _next_batch(self) -> list[Post]:
-        post_ids = list(islice(self._waiting, BATCH))
+    def _next_batch(self, size: int) -> list[Post]:
+        post_ids = list(islice(self._waiting, size))
         for post_id in post_ids:
             self._waiting.pop(post_id)
         return [self.desk.posts[post_id] for post_id in post_ids if post_id in self.desk.posts]

@@ -10,6 +10,8 @@ from servers.model.errors import TapelineError
 from servers.news.ports import Log
 
 MOST_BATCHES = 64
+PATIENT_BATCH, HURRIED_BATCH = 8, 16
+"""Posts of a batch: as many as a model reads at once, so that none of them waits for long; or more."""
 IDLE_SECONDS = 0.05
 
 
@@ -17,17 +19,12 @@ class Unread(Protocol):
     """Posts that wait to be read."""
 
     @property
-    def waiting_count(self) -> int:
-        """Posts that have not been read yet, those that are being read among them."""
-        ...
-
-    @property
     def queued_count(self) -> int:
         """Posts that nobody has been asked to read yet."""
         ...
 
-    def read_some(self) -> Coroutine[Any, Any, int]:
-        """Have the next batch read. Raises TapelineError when nobody reads: it waits again."""
+    def read_some(self, size: int) -> Coroutine[Any, Any, int]:
+        """Have the next `size` posts read. Raises TapelineError when nobody reads: they wait again."""
         ...
 
 
@@ -35,8 +32,8 @@ class ReadingLoop:
     """Has posts read for as long as it runs.
 
     Up to `patience_posts` of them wait here for their turn, a batch at a time, so that an LLM reads every
-    one. Above that all are handed over at once, for who reads them to choose: the most relevant are read, the
-    rest is shed. A post that waits until it has faded helps nobody.
+    one. What is above that, the oldest, is handed over at once, for who reads to choose: the most relevant
+    are read, the rest is shed. A post that waits until it has faded helps nobody.
     """
 
     def __init__(self, unread: Unread, *, patience_posts: int, retry_seconds: float, log: Log) -> None:
@@ -50,8 +47,12 @@ class ReadingLoop:
         batches: set[asyncio.Task[int]] = set()
         try:
             while True:
-                while self._unread.queued_count and len(batches) < self._batches_allowed():
-                    batches.add(asyncio.create_task(self._unread.read_some()))
+                while queued := self._unread.queued_count:
+                    is_hurried = queued > self._patience_posts
+                    if len(batches) >= (MOST_BATCHES if is_hurried else 1):
+                        break
+                    size = HURRIED_BATCH if is_hurried else PATIENT_BATCH
+                    batches.add(asyncio.create_task(self._unread.read_some(size)))
                     await asyncio.sleep(0)  # it takes its posts
                 if not batches:
                     await asyncio.sleep(IDLE_SECONDS)
@@ -64,9 +65,6 @@ class ReadingLoop:
             for batch in batches:
                 batch.cancel()
             await asyncio.gather(*batches, return_exceptions=True)
-
-    def _batches_allowed(self) -> int:
-        return MOST_BATCHES if self._unread.waiting_count > self._patience_posts else 1
 
     async def _look_at(self, done: set[asyncio.Task[int]]) -> None:
         reason = ""

@@ -11,30 +11,26 @@ from servers.model.errors import Internal, TapelineError, Unavailable
 from servers.news.reading import MOST_BATCHES, ReadingLoop
 from tests.unit.news.newsroom import Lines
 
-A_BATCH = 16
-
 
 class Pile:
-    """Posts that wait; a batch of them is read when the test says so."""
+    """Posts that wait; batches of them are read when the test says so."""
 
     def __init__(self, count: int) -> None:
         self.queued_count = count
-        self.asked = 0
+        self.asked: list[int] = []
+        self.read_count = 0
         self.failures: list[TapelineError] = []
         self._gate = asyncio.Event()
 
-    @property
-    def waiting_count(self) -> int:
-        return self.queued_count + self.asked * A_BATCH
-
-    async def read_some(self) -> int:
+    async def read_some(self, size: int) -> int:
         if self.failures:
             raise self.failures.pop()
-        self.queued_count = max(0, self.queued_count - A_BATCH)
-        self.asked += 1
+        size = min(size, self.queued_count)
+        self.queued_count -= size
+        self.asked.append(size)
         await self._gate.wait()
-        self.asked -= 1
-        return A_BATCH
+        self.read_count += size
+        return size
 
     def answer(self) -> None:
         self._gate.set()
@@ -46,17 +42,21 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.005)
 
 
-@pytest.mark.parametrize(("waiting", "batches"), [(40, 1), (100, 1), (101, 7), (5_000, MOST_BATCHES)])
-async def test_few_posts_wait_for_their_turn_and_many_are_handed_over_at_once(
-    waiting: int, batches: int
+@pytest.mark.parametrize(
+    ("waiting", "asked"),
+    [(40, [8]), (100, [8]), (101, [16]), (150, [16] * 4), (5_000, [16] * MOST_BATCHES)],
+)
+async def test_few_posts_wait_for_their_turn_and_what_is_above_is_handed_over_at_once(
+    waiting: int, asked: list[int]
 ) -> None:
     pile, log = Pile(waiting), Lines()
     reading = asyncio.create_task(ReadingLoop(pile, patience_posts=100, retry_seconds=0.01, log=log).run())
-    await until(lambda: pile.asked == batches)
+    await until(lambda: len(pile.asked) == len(asked))
     await asyncio.sleep(0)
-    assert pile.asked == batches
+    assert pile.asked == asked
     pile.answer()
-    await until(lambda: pile.waiting_count == 0)
+    await until(lambda: pile.read_count == waiting)
+    assert max(pile.asked[-5:]) == 8, "the last hundred are read in turn"
     reading.cancel()
     await asyncio.gather(reading, return_exceptions=True)
     assert log.lines == []
@@ -67,7 +67,7 @@ async def test_while_nobody_reads_it_says_so_and_asks_again() -> None:
     pile.answer()
     pile.failures = [Unavailable("PEER_UNAVAILABLE", "away") for _ in range(3)]
     reading = asyncio.create_task(ReadingLoop(pile, patience_posts=100, retry_seconds=0.01, log=log).run())
-    await until(lambda: pile.waiting_count == 0)
+    await until(lambda: pile.read_count == 10)
     reading.cancel()
     await asyncio.gather(reading, return_exceptions=True)
     assert log.lines == ["posts wait to be read"] * 3
