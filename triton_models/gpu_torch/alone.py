@@ -44,15 +44,11 @@ def memory_bytes(device: str) -> int:
 
 def serve(checkpoint: Path, precision: Any, device: str, reuses_prefix: bool) -> None:
     """Load, say what is loaded, answer until the input ends."""
-    import torch
-
     from triton_models.gpu_torch.classifier import Classifier
 
     classifier = Classifier(checkpoint, precision, device=device, reuses_prefix=reuses_prefix)
     for batch in (1, 8):
         classifier.scores(["warm"] * batch)
-    if device.startswith("cuda"):
-        torch.cuda.empty_cache()  # what loading took and serving does not
     facts = {"version": classifier.version, "fused": classifier.reader.is_fused}
     print(json.dumps(facts | {"drawn": classifier.is_drawn}), flush=True)
     for line in sys.stdin:

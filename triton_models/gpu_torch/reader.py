@@ -61,9 +61,10 @@ class Reader:
         self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         self._on_gpu = self.device.startswith("cuda")
         kind = torch.float16 if self._on_gpu else torch.float32
-        rowwise = fused(self.device) if (self._on_gpu if fuses is None else fuses) else Rowwise()
-        arithmetic: Arithmetic = EightBit(rowwise, kind) if precision == "int8" else Half(rowwise, kind)
         shape = read_shape(folder)
+        fuses = self._on_gpu if fuses is None else fuses
+        rowwise = fused(self.device, shape.width, shape.feed_forward) if fuses else Rowwise()
+        arithmetic: Arithmetic = EightBit(rowwise, kind) if precision == "int8" else Half(rowwise, kind)
         self.precision = arithmetic.name
         self.is_fused = rowwise.is_compiled
         self._prefix = tuple(prefix) if reuses_prefix else ()
@@ -77,6 +78,7 @@ class Reader:
             self._places = {length: self._decoder.places(length) for length in self._lengths}
             if self._on_gpu:
                 self._capture_all()
+                torch.cuda.empty_cache()  # what loading took and reading does not
 
     def logits(self, prompts: Sequence[Sequence[int]]) -> NDArray[np.float32]:
         """Return `[prompts, labels]`; any number of prompts, read eight at a time.

@@ -190,7 +190,7 @@ def test_what_cannot_be_compiled_is_run_as_it_stands(
         raise RuntimeError("no compiler")
 
     monkeypatch.setattr(torch, "compile", refuses)
-    assert rowwise.fused("cpu") == rowwise.Rowwise()
+    assert rowwise.fused("cpu", 64, 96) == rowwise.Rowwise()
     assert "RuntimeError" in capsys.readouterr().out
 
 
