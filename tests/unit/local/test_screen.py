@@ -131,3 +131,34 @@ def test_the_file_has_the_main_figures_first_and_null_for_what_is_not_known(tmp_
     write_reports(tmp_path / "all.json", [report(), execution_pb2.ExecutionReport()])
     both = json.loads((tmp_path / "all.json").read_text())["executions"]
     assert [item["interval_vwap"] for item in both] == [50.1, None]
+
+
+def test_a_report_shows_quality_markouts_and_the_forecast_and_leaves_out_what_it_has_not() -> None:
+    plain = text(report_panel(report(), NEW_YORK))
+    assert "markout" not in plain
+    assert "quality" not in plain
+    full = report()
+    full.volume_forecast = "fitted on 60 earlier sessions"
+    full.markouts.append(
+        execution_pb2.Markout(
+            horizon_nanos=10 * NANO, cost_bps=-0.5, maker_bps=-1.25, taker_bps=math.nan, fill_count=40
+        )
+    )
+    full.quality.CopyFrom(
+        execution_pb2.QualityScore(
+            tracking=0.72, completion=1.0, conformance=0.96, score=68.4, control_count=50, note="50 controls"
+        )
+    )
+    shown = text(report_panel(full, NEW_YORK))
+    told = ("fitted on 60 earlier sessions", "68 of 100", "tracking 0.72", "shortfall unknown", "50 controls")
+    for part in told:
+        assert part in shown
+    row = next(line for line in shown.splitlines() if line.strip().startswith("10 s"))
+    assert row.split() == ["10", "s", "-0.50", "-1.25", "-", "40"]
+
+
+def test_a_parent_out_of_its_band_is_marked() -> None:
+    execution = running()
+    execution.alerts.append("SCHEDULE")
+    assert "RUNNING SCHEDULE" in text(progress_table([execution], NEW_YORK))
+    assert progress_line(execution, NEW_YORK).endswith("ALERT SCHEDULE")
