@@ -138,7 +138,12 @@ class _Kept:
     def read(self, job: Job) -> list[DayResult]:
         rows = json.loads(self._path(job).read_text())
         return [
-            DayResult(row["symbol"], row["date"], tuple(_outcome(values) for values in row["outcomes"]))
+            DayResult(
+                row["symbol"],
+                row["date"],
+                row["volatility"],
+                tuple(_outcome(values) for values in row["outcomes"]),
+            )
             for row in rows
         ]
 
@@ -147,6 +152,7 @@ class _Kept:
             {
                 "symbol": result.symbol,
                 "date": result.date,
+                "volatility": result.volatility,
                 "outcomes": [
                     [None if value != value else value for value in astuple(outcome)]
                     for outcome in result.outcomes

@@ -35,6 +35,9 @@ BASELINE = "twap"
 FORESIGHT = "foresight"
 """The day's own volumes, known beforehand: no algorithm, but what following the volume could gain at most."""
 
+SESSION_PARTS = ("first_hour", "middle", "last_hour")
+PART_NANOS = 3_600 * ONE
+
 CAPACITY_USED = 0.9
 """Of what the cap would let through of the volume that is forecast: chosen on the training part."""
 
@@ -80,6 +83,16 @@ def variants(options: BacktestOptions) -> list[Variant]:
     ]
 
 
+def is_broken_down(variant: Variant, options: BacktestOptions) -> bool:
+    """Tell whether a variant is one of those that are compared by symbol, volatility and time of day."""
+    return (
+        variant.placement == PLACEMENTS[0]
+        and variant.scale == SCALES[0]
+        and variant.is_capped == (options.cap is not None)
+        and variant.is_controlled == (options.max_impact > 0)
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Order:
     """A parent that runs, with what it is."""
@@ -87,6 +100,7 @@ class Order:
     variant: Variant
     parent: Parent
     costs: CostModel
+    keeps_fills: bool
 
 
 class DayOrders:
@@ -105,10 +119,10 @@ class DayOrders:
         """Return the order's quantity in whole shares, at least one."""
         return max(1, round(size * self._inputs.median_volume)) * ONE
 
-    def all(self, keeps_fills: bool = False) -> Iterator[Order]:
-        """Yield every variant as an order of its own."""
+    def all(self) -> Iterator[Order]:
+        """Yield every variant as an order of its own; those that are broken down by time keep their fills."""
         for variant in variants(self._options):
-            yield self.order(variant, keeps_fills)
+            yield self.order(variant, is_broken_down(variant, self._options))
 
     def order(self, variant: Variant, keeps_fills: bool = False) -> Order:
         """Return one variant as an order."""
@@ -137,7 +151,7 @@ class DayOrders:
             ),
             keep_fills=keeps_fills,
         )
-        return Order(variant, parent, costs)
+        return Order(variant, parent, costs, keeps_fills)
 
     def _controls(self) -> Controls:
         options = self._options

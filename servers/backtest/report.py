@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 import html
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -17,6 +14,8 @@ from matplotlib.figure import Figure
 from servers.backtest.inputs import DayInputs
 from servers.backtest.options import BacktestOptions
 from servers.backtest.orders import DayOrders, Order, Variant
+from servers.backtest.page import COLOURS, figure_of, image, paragraph, percent, table_of
+from servers.backtest.report_breakdown import breakdown_part
 from servers.backtest.running import BacktestResult, sample_inputs
 from servers.backtest.shortfall_study import AUDITED, grouped
 from servers.backtest.simulation import OUTCOME_FIELDS, run_orders
@@ -26,14 +25,6 @@ SAMPLE_SIZE = 0.01
 """Of the orders in the sample's plots, where the study has none: they need fills to show."""
 
 HOUR_NANOS = 3_600_000_000_000
-COLOURS = {
-    "twap": "#7f8c8d",
-    "static_vwap": "#2471a3",
-    "adaptive_vwap": "#c0392b",
-    "pov": "#b7950b",
-    "shortfall": "#7d3c98",
-    "foresight": "#1e8449",
-}
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto;
   padding: 0 1rem; color: #222; }
@@ -51,7 +42,7 @@ def write_report(result: BacktestResult, content: Mapping[str, Any], path: Path)
     title = "Tracking study" if options.is_zero_size else "Backtest of orders with a size"
     parts = [
         f"<h1>{title}</h1>",
-        _paragraph(
+        paragraph(
             f"{options.path.name}, calendar {options.calendar}; {content['train_days']} training days, "
             f"{content['test_days']} test days; seed {options.seed}."
         ),
@@ -59,21 +50,22 @@ def write_report(result: BacktestResult, content: Mapping[str, Any], path: Path)
     if result.tracking is not None:
         parts += [
             _tracking_table(content),
-            _image(tracking_figure(result), "Distribution of tracking errors"),
+            image(tracking_figure(result), "Distribution of tracking errors"),
         ]
     else:
         parts += [
-            _paragraph(content["costs"]["note"]),
+            paragraph(content["costs"]["note"]),
             _gains_table(content),
             *_controls_part(content),
             _results_table(content),
-            _image(shortfall_figure(result), "Distribution of shortfalls"),
+            image(shortfall_figure(result), "Distribution of shortfalls"),
+            *breakdown_part(content),
         ]
     day = sample_inputs(result)
     orders = sample_orders(day, result.options)
     parts += [
         f"<h2>One session: {html.escape(day.symbol)}, {day.session.date}</h2>",
-        _image(sample_figure(orders, day, options), "Schedule, execution and price path"),
+        image(sample_figure(orders, day, options), "Schedule, execution and price path"),
     ]
     page = (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
@@ -104,7 +96,7 @@ def tracking_figure(result: BacktestResult) -> Figure:
     """Draw the distribution function of the tracking errors of each algorithm."""
     study = result.tracking
     assert study is not None
-    figure, (axes,) = _figure(1)
+    figure, (axes,) = figure_of(1)
     for name, column in zip(study.algorithms, study.errors_bps.T, strict=True):
         _distribution(axes, np.sort(column), name)
     axes.set_xlabel("tracking error against the day's VWAP, bps")
@@ -121,7 +113,7 @@ def shortfall_figure(result: BacktestResult) -> Figure:
     table, groups = sized.table(), grouped(result.options)
     place = OUTCOME_FIELDS.index("vwap_slippage_bps")
     is_capped, is_controlled = result.options.cap is not None, result.options.max_impact > 0
-    figure, all_axes = _figure(len(result.options.sizes))
+    figure, all_axes = figure_of(len(result.options.sizes))
     for size, axes in zip(result.options.sizes, all_axes, strict=True):
         for name in result.options.algorithms:
             columns = table[:, groups[size, is_capped, is_controlled, 1.0, "market", name], place]
@@ -136,7 +128,7 @@ def shortfall_figure(result: BacktestResult) -> Figure:
 
 def sample_figure(orders: Sequence[Order], day: DayInputs, options: BacktestOptions) -> Figure:
     """Draw what each schedule planned and what was executed, and the price path with the fills."""
-    figure, (schedules, prices) = _figure(2)
+    figure, (schedules, prices) = figure_of(2)
     open_nanos, closes = day.session.open_time_nanos, day.session.close_time_nanos
     moments = np.linspace(open_nanos, closes, 200).astype(np.int64)
     for order in orders:
@@ -164,42 +156,12 @@ def sample_figure(orders: Sequence[Order], day: DayInputs, options: BacktestOpti
     return figure
 
 
-def _figure(rows: int) -> tuple[Figure, list[Axes]]:
-    figure = Figure(figsize=(9, 3.6 * rows), layout="constrained")
-    made = figure.subplots(rows, 1, squeeze=False)
-    axes: list[Axes] = list(made[:, 0])
-    for one in axes:
-        one.spines[["top", "right"]].set_visible(False)
-    return figure, axes
-
-
 def _distribution(axes: Axes, values: Doubles, name: str) -> None:
     axes.plot(values, np.arange(1, len(values) + 1) / len(values), color=COLOURS[name], label=name)
 
 
 def _hours(times: Int64s, open_nanos: int) -> Doubles:
     return np.asarray((times - open_nanos) / HOUR_NANOS)
-
-
-def _image(figure: Figure, caption: str) -> str:
-    # The same picture for the same numbers: no date, no random ids.
-    with mpl.rc_context({"svg.hashsalt": "tapeline", "svg.fonttype": "path"}):
-        written = io.BytesIO()
-        figure.savefig(written, format="svg", metadata={"Date": None})
-    encoded = base64.b64encode(written.getvalue()).decode()
-    return f'<h3>{caption}</h3><img alt="{caption}" src="data:image/svg+xml;base64,{encoded}">'
-
-
-def _paragraph(text: str) -> str:
-    return f'<p class="note">{html.escape(text)}</p>'
-
-
-def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    head = "".join(f"<th>{html.escape(heading)}</th>" for heading in headings)
-    body = "".join(
-        "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows
-    )
-    return f"<table><tr>{head}</tr>{body}</table>"
 
 
 def _tracking_table(content: Mapping[str, Any]) -> str:
@@ -212,13 +174,13 @@ def _tracking_table(content: Mapping[str, Any]) -> str:
         [
             f"{pair['a']} against {pair['b']}",
             *(
-                _percent(pair, f"{figure}_difference_percent")
+                percent(pair, f"{figure}_difference_percent")
                 for figure in ("mean", "p95", "rms", "rms_blind")
             ),
         ]
         for pair in content["pairs"]
     ]
-    return _table(["bps", "mean", "median", "95 %", "rms", "symbol-days"], rows) + _table(
+    return table_of(["bps", "mean", "median", "95 %", "rms", "symbol-days"], rows) + table_of(
         ["difference", "mean", "95 %", "rms", "rms, outcome-blind"], pairs
     )
 
@@ -231,7 +193,7 @@ def _gains_table(content: Mapping[str, Any]) -> str:
             "on" if row["is_controlled"] else "off",
             f"x {row['cost_scale']:g}",
             f"{row['baseline_mean_shortfall_bps']:.2f}",
-            *(_percent(row, f"{name}_gain_percent") for name in ("scheduling", "placement", "total")),
+            *(percent(row, f"{name}_gain_percent") for name in ("scheduling", "placement", "total")),
         ]
         for row in content["comparisons"]
     ]
@@ -245,22 +207,22 @@ def _gains_table(content: Mapping[str, Any]) -> str:
         "placement",
         "total",
     ]
-    return _table(headings, rows)
+    return table_of(headings, rows)
 
 
 def _controls_part(content: Mapping[str, Any]) -> list[str]:
     controls = content["controls"]
     if not controls["algorithms"]:
-        return [_paragraph("Without impact and deviation controls.")]
+        return [paragraph("Without impact and deviation controls.")]
     names = ("orders", *AUDITED)
     return [
-        _paragraph(
+        paragraph(
             f"Controls: modelled impact up to {controls['max_market_impact']:g} of the price, own average "
             f"within {controls['max_vwap_deviation']:g} of the VWAP since arrival; an order that pauses and "
             f"asks is taken to be resumed after {controls['answer_seconds']:g} s. A breach is a figure that "
             "rises above its bound; the last column counts fills that a control should have stopped."
         ),
-        _table(
+        table_of(
             ["controls, all orders", *(name.replace("_", " ") for name in names)],
             [
                 [algorithm, *(f"{row[name]:,}" for name in names)]
@@ -285,11 +247,4 @@ def _results_table(content: Mapping[str, Any]) -> str:
         for row in content["results"]
         if row["cost_scale"] == 1.0
     ]
-    return _table(["mean bps", "cap", "controls", *names, "filled", "passive", "participation"], rows)
-
-
-def _percent(row: Mapping[str, Any], name: str) -> str:
-    value, interval = row[name], row[f"{name}_ci95"]
-    if value is None:
-        return ""
-    return f"{value:+.1f} %" + (f" ({interval[0]:+.1f} to {interval[1]:+.1f})" if interval else "")
+    return table_of(["mean bps", "cap", "controls", *names, "filled", "passive", "participation"], rows)

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from servers.backtest.breakdown import Compared, breakdown
 from servers.backtest.options import BacktestOptions
-from servers.backtest.orders import BASELINE, FORESIGHT, Variant, variants
+from servers.backtest.orders import BASELINE, FORESIGHT, Variant, is_broken_down, variants
 from servers.backtest.simulation import OUTCOME_FIELDS, DayResult
 from servers.backtest.tracking_statistics import MIN_DAYS_FOR_INTERVAL, RESAMPLES
 from servers.recordings.table import Doubles, Int64s
@@ -73,6 +74,7 @@ class SizedResult:
             "train_days": self.train_days,
             "results": [_figures(key, table[:, places, :]) for key, places in groups.items()],
             "controls": controls_audit(self.options, table, groups),
+            "breakdown": breakdown(self.options, self.results, broken_down(self.options, table, groups)),
             "comparisons": comparisons(means, days, self.options.seed),
         }
 
@@ -131,6 +133,15 @@ def _figures(key: Key, outcomes: Doubles) -> dict[str, object]:
         "mean_controlled": float(column["controlled"].mean()),
         **{name: int(column[name].sum()) for name in ("children", "fills", *AUDITED)},
     }
+
+
+def broken_down(options: BacktestOptions, table: Doubles, groups: dict[Key, list[int]]) -> list[Compared]:
+    """Return what is compared by group: every algorithm at market, as `is_broken_down` says."""
+    keys = dict.fromkeys(key_of(variant) for variant in variants(options) if is_broken_down(variant, options))
+    return [
+        Compared(key[0], key[5], table[:, groups[key], :], table[:, groups[(*key[:5], BASELINE)], :])
+        for key in keys
+    ]
 
 
 def controls_audit(

@@ -11,15 +11,18 @@ import numpy as np
 from native.backtest import Parent, finish, replay
 from servers.backtest.inputs import DayInputs
 from servers.backtest.options import BacktestOptions
-from servers.backtest.orders import DayOrders, Order
+from servers.backtest.orders import PART_NANOS, SESSION_PARTS, DayOrders, Order
 from servers.backtest.tape import Prints, TapeFile
 from servers.calendars import Calendars
+from servers.recordings.table import Doubles
 
 CHUNK_PRINTS = 4096
 """Prints that all parents get at a time: small enough to stay in the processor's cache."""
 
 CLEAN_UP_SHARE = 0.1
 """A residual is priced as if it took part in this share of the median day's volume, at the close."""
+
+NO_PARTS = np.zeros(len(SESSION_PARTS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +32,8 @@ class Outcome:
     `shortfall_bps` is spread + impact + timing + opportunity, the last being the residual at the close with
     its clean-up impact. A breach is a figure that rises above its bound, an action what a control did about
     it; `controlled` is the share of the session in which one held, `fills_without_action` those that one
-    should have stopped.
+    should have stopped. Of each part of the session: the share of the order that was done in it, and what
+    that cost against the part's own VWAP; 0 where no fills were kept, or nothing was done.
     """
 
     shortfall_bps: float
@@ -41,6 +45,12 @@ class Outcome:
     passive: float
     participation: float
     controlled: float
+    first_hour_done: float
+    middle_done: float
+    last_hour_done: float
+    first_hour_cost_bps: float
+    middle_cost_bps: float
+    last_hour_cost_bps: float
     children: int
     fills: int
     impact_breaches: int
@@ -70,10 +80,11 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class DayResult:
-    """All outcomes of one symbol's session, in the order of `variants`."""
+    """All outcomes of one symbol's session, in the order of `variants`; `volatility` was known before it."""
 
     symbol: str
     date: str
+    volatility: float
     outcomes: tuple[Outcome, ...]
 
 
@@ -125,7 +136,26 @@ def run_orders(orders: Sequence[Order], inputs: DayInputs, options: BacktestOpti
 
 def _ended(inputs: DayInputs, orders: list[Order]) -> DayResult:
     finish([order.parent for order in orders], inputs.session.close_time_nanos)
-    return DayResult(inputs.symbol, inputs.session.date, tuple(outcome(order, inputs) for order in orders))
+    outcomes = tuple(outcome(order, inputs) for order in orders)
+    return DayResult(inputs.symbol, inputs.session.date, inputs.volatility, outcomes)
+
+
+def by_part(order: Order, inputs: DayInputs) -> tuple[Doubles, Doubles]:
+    """Return the share done in each of SESSION_PARTS, and its cost in bps against the VWAP of the part."""
+    fills = order.parent.fill_columns()
+    edges = [inputs.session.open_time_nanos + PART_NANOS, inputs.session.close_time_nanos - PART_NANOS]
+    parts = np.searchsorted(edges, fills["time_nanos"], side="right")
+    sizes = fills["size_nanos"] / 1e9
+    done = np.bincount(parts, sizes, len(SESSION_PARTS))
+    paid = np.bincount(parts, sizes * (fills["price_nanos"] / 1e9), len(SESSION_PARTS))
+    traded = inputs.volumes > 0
+    bins = np.searchsorted(edges, np.array(inputs.edges[:-1], np.int64)[traded], side="right")
+    volumes = inputs.volumes[traded]
+    volume = np.bincount(bins, volumes, len(SESSION_PARTS))
+    notional = np.bincount(bins, volumes * inputs.prices[traded], len(SESSION_PARTS))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        cost = order.variant.side * (paid / done / (notional / volume) - 1.0) * 1e4
+    return done / (order.parent.quantity_nanos / 1e9), np.nan_to_num(cost)
 
 
 def outcome(order: Order, inputs: DayInputs) -> Outcome:
@@ -143,6 +173,7 @@ def outcome(order: Order, inputs: DayInputs) -> Outcome:
     opportunity = (left_e18 + residual * close * clean_up * 1e-4) / whole * 1e4
     market = parent.market_notional_e18 / parent.market_volume_nanos if parent.market_volume_nanos else np.nan
     own = parent.notional_e18 / parent.done_nanos if parent.done_nanos else np.nan
+    done, costs = by_part(order, inputs) if order.keeps_fills else (NO_PARTS, NO_PARTS)
     return Outcome(
         shortfall_bps=filled_e18 / whole * 1e4 + opportunity,
         spread_bps=parent.spread_cost_e18 / whole * 1e4,
@@ -153,6 +184,8 @@ def outcome(order: Order, inputs: DayInputs) -> Outcome:
         passive=parent.passive_nanos / parent.quantity_nanos,
         participation=parent.done_nanos / (parent.done_nanos + parent.market_volume_nanos),
         controlled=controls.controlled_nanos / inputs.session.length_nanos if controls else 0.0,
+        **{f"{part}_done": float(value) for part, value in zip(SESSION_PARTS, done, strict=True)},
+        **{f"{part}_cost_bps": float(value) for part, value in zip(SESSION_PARTS, costs, strict=True)},
         children=parent.child_count,
         fills=parent.fill_count,
         impact_breaches=controls.impact_breaches if controls else 0,

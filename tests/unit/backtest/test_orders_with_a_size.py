@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from servers.backtest import jobs
+from servers.backtest.breakdown import Compared, breakdown
 from servers.backtest.inputs import DayForecast, DayInputs, day_inputs, revisions
 from servers.backtest.jobs import run_jobs, split
 from servers.backtest.options import BacktestOptions
@@ -18,7 +19,7 @@ from servers.backtest.panel import read_panel
 from servers.backtest.report import write_report
 from servers.backtest.running import BacktestResult, run_backtest
 from servers.backtest.shortfall_study import SizedResult, comparisons, find
-from servers.backtest.simulation import OUTCOME_FIELDS, Job, run_job, run_orders
+from servers.backtest.simulation import OUTCOME_FIELDS, DayResult, Job, run_job, run_orders
 from servers.calendars import Calendars
 from servers.model.errors import InvalidInput
 from servers.recordings.table import Doubles
@@ -156,6 +157,54 @@ def test_a_shortfall_is_the_sum_of_its_parts_and_fills_keep_the_rules(result: Ba
                 # At market and completed, both sides pay the same model: no outcome is a gain on average.
                 assert outcome.spread_bps >= 0.0
                 assert outcome.impact_bps >= 0.0
+
+
+def test_algorithms_are_compared_by_symbol_size_volatility_and_time_of_day(result: BacktestResult) -> None:
+    content = result.to_json()
+    found = content["breakdown"]
+    assert isinstance(found, dict)
+    assert {row["group"] for row in found["symbol"]} == {"AAA", "BBB"}
+    assert {row["group"] for row in found["volatility"]} == {"calm", "middling", "volatile"}
+    assert {row["group"] for row in found["time_of_day"]} == {"first_hour", "middle", "last_hour"}
+    rows, labels = content["results"], {"is_capped": True, "is_controlled": True, "cost_scale": 1.0}
+    assert isinstance(rows, list)
+    for size in (0.05, 0.15):
+        for name in (*ALGORITHMS, "foresight"):
+            mine = {"size": size, "algorithm": name}
+            whole = find(rows, **mine, **labels, placement="market")
+            for kind in ("symbol", "volatility"):
+                groups = [row for row in found[kind] if (row["size"], row["algorithm"]) == (size, name)]
+                orders = sum(row["orders"] for row in groups)
+                assert orders == whole["orders"]
+                mean = (
+                    sum(row["mean_shortfall_bps"] * row["orders"] for row in groups if row["orders"]) / orders
+                )
+                assert mean == pytest.approx(whole["mean_shortfall_bps"])
+                assert all(row["gain_percent_ci95"] is None for row in groups)
+                assert name != "twap" or all(row["gain_percent"] == 0.0 for row in groups if row["orders"])
+            parts = [row for row in found["time_of_day"] if (row["size"], row["algorithm"]) == (size, name)]
+            assert sum(row["share_done"] for row in parts) == pytest.approx(whole["mean_filled"])
+            # At market with the spread alone paid, every part costs at least something.
+            assert all(row["mean_cost_bps"] > 0 for row in parts)
+
+
+def test_an_interval_by_group_needs_twenty_days() -> None:
+    options = BacktestOptions(Path("none"), True, "XNYS", ("static_vwap",), sizes=(0.05,))
+    outcomes = np.zeros((25, 2, len(OUTCOME_FIELDS)))
+    outcomes[:, :, 0] = np.random.default_rng(3).normal(8.0, 1.0, (25, 2))
+    baseline = outcomes.copy()
+    baseline[:, :, 0] *= 1.25
+    results = [DayResult("AAA", f"2024-01-{day + 1:02}", 0.01 + day / 1e4, ()) for day in range(25)]
+    found = breakdown(options, results, [Compared(0.05, "static_vwap", outcomes, baseline)])
+    (by_symbol,) = found["symbol"]
+    assert by_symbol["gain_percent"] == pytest.approx(20.0)
+    assert by_symbol["gain_percent_ci95"] == pytest.approx([20.0, 20.0])
+    interval = by_symbol["mean_shortfall_bps_ci95"]
+    assert isinstance(interval, list)
+    assert interval[0] < outcomes[:, :, 0].mean() < interval[1]
+    assert [row["orders"] for row in found["volatility"]] == [18, 16, 16]
+    assert all(row["gain_percent_ci95"] is None for row in found["volatility"])
+    assert all(row["mean_cost_bps"] is None for row in found["time_of_day"])
 
 
 def test_no_control_is_passed_without_its_action_and_the_report_says_so(
@@ -316,7 +365,7 @@ def test_reports_are_one_file_with_their_plots_inside(
     write_report(result, result.to_json(), tmp_path / "sized.html")
     tracking = run_backtest(replace(options, algorithms=("twap", "static_vwap"), sizes=(0.0,)))
     write_report(tracking, tracking.to_json(), tmp_path / "tracking.html")
-    for name, images in (("sized", 2), ("tracking", 2)):
+    for name, images in (("sized", 4), ("tracking", 2)):
         page = (tmp_path / f"{name}.html").read_text()
         assert page.count("data:image/svg+xml;base64,") == images
         assert 'src="http' not in page
