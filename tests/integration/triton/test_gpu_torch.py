@@ -11,6 +11,7 @@ from tritonclient import grpc as triton_grpc
 
 from benchmarks import _llm_gpu_models as models
 from benchmarks import llm_gpu
+from benchmarks.__main__ import main
 from benchmarks.report import Options, Row
 from servers.local.triton import ROOT, Triton, TritonPlan, is_installed
 
@@ -145,6 +146,15 @@ def test_without_pytorch_every_row_says_so_and_the_run_ends_well(tmp_path: Path)
     names = {row.name for row in rows}
     assert names >= {f"{name}{suffix}" for name in NAMED for suffix in ("", "_triton")}
     assert all(row.value is None and "no PyTorch" in row.note for row in rows)
+
+
+def test_the_command_ends_well_where_nothing_can_be_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(llm_gpu.ENVIRONMENT_VARIABLE, str(tmp_path))
+    assert main(["llm_gpu", "--json", str(tmp_path / "rows.json")]) == 0
+    rows = json.loads((tmp_path / "rows.json").read_text())
+    assert {row["value"] for row in rows} == {None}
 
 
 def test_the_plan_follows_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
