@@ -174,6 +174,9 @@ class MarketStreams:
                     asked = self._symbols(request.symbols)
                     added = [symbol for symbol in asked if symbol not in subscription.symbols]
                     resume_after = await self._resume(asked, request.resume_after)
+                    for status in map(self._market.status, added):
+                        if status is not None:
+                            subscription.push(status)
                     subscription.symbols.update(added)
                     backlog.extend(self._backlog(added, resume_after))
                     subscription.signal.set()

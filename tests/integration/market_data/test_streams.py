@@ -124,6 +124,9 @@ async def test_a_longer_list_of_symbols_adds_their_history_and_their_prints(
     venue.trade("BOLT", [121.0], [1])
     got += await read(call, lambda got: sequences(trades_of(got))[-1:] == [5])
     assert sequences(trades_of(got)) == [2, 3, 4, 5]
+    # Phase and session of a symbol that joins are told as at the beginning.
+    told = [one.status for one in got if one.HasField("status")]
+    assert [(status.symbol, status.session_open_time_nanos) for status in told] == [("BOLT", venue.open)]
     await call.write(pb.StreamMarketRequest(symbols=["NOPE"]))
     with pytest.raises(grpc.aio.AioRpcError) as refusal:
         await read(call, lambda got: False)
