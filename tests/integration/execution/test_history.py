@@ -11,6 +11,7 @@ import grpc
 import pytest
 from tapeline.marketdata.v1 import bar_pb2, market_data_service_pb2_grpc
 from tapeline.marketdata.v1 import market_data_service_pb2 as md
+from tapeline.trading.v1 import instrument_pb2
 
 from servers.execution.adapters.market import GrpcMarket
 from servers.model.errors import Unavailable
@@ -51,13 +52,37 @@ BARS = [
 class MarketData(market_data_service_pb2_grpc.MarketDataServiceServicer):
     def __init__(self) -> None:
         self.asked: list[md.ListBarsRequest] = []
+        self.dates: list[str] = []
+        self.half_days: set[str] = set()
         self.is_away = False
 
     async def GetSession(self, request: Any, context: Any) -> Any:
+        day = request.date or "2024-03-12"
+        self.dates.append(request.date)
+        close = "13:00" if day in self.half_days else "16:00"
         return md.GetSessionResponse(
             time_zone="America/New_York",
-            open_time_nanos=at("2024-03-12T09:30"),
-            close_time_nanos=at("2024-03-12T16:00"),
+            open_time_nanos=at(f"{day}T09:30"),
+            close_time_nanos=at(f"{day}T{close}"),
+        )
+
+    async def ListInstruments(self, request: Any, context: Any) -> Any:
+        named = {"ACME": "XNYS", "BOLT": "XNYS", "CRUX": "XBOM", "DUNE": "XNYS"}
+        return md.ListInstrumentsResponse(
+            instruments=[
+                instrument_pb2.Instrument(
+                    symbol=symbol,
+                    calendar=calendar,
+                    currency_code="USD",
+                    lot_size_nanos=NANO,
+                    min_quantity_nanos=NANO,
+                    tick_bands=[instrument_pb2.TickBand(tick_size_nanos=NANO // 100)],
+                    listing_state=instrument_pb2.LISTING_STATE_LISTED,
+                    short_sale_state=instrument_pb2.SHORT_SALE_STATE_PERMITTED,
+                )
+                for symbol, calendar in named.items()
+                if not request.symbols or symbol in request.symbols
+            ]
         )
 
     async def ListBars(self, request: Any, context: Any) -> Any:
@@ -96,3 +121,26 @@ async def test_history_that_cannot_be_had_is_an_error_that_the_report_can_do_wit
     market_data.is_away = True
     with pytest.raises(Unavailable):
         await grpc_market.past_days("ACME", at("2024-03-12T09:30"))
+
+
+async def test_days_carry_their_date_and_the_length_of_their_session(market: Any) -> None:
+    grpc_market, market_data = market
+    market_data.half_days.add("2024-03-08")
+    days = await grpc_market.past_days("ACME", at("2024-03-12T09:30"))
+    hours = [(day.date, day.length_nanos / 3_600 / NANO) for day in days]
+    assert hours == [("2024-03-08", 3.5), ("2024-03-11", 6.5)]
+
+
+async def test_a_day_that_traded_to_the_usual_close_is_not_asked_for(
+    market: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grpc_market, market_data = market
+    monkeypatch.setitem(globals(), "BARS", [bar("2024-03-11T09:30", 13, 200), bar("2024-03-11T15:55", 13, 9)])
+    (day,) = await grpc_market.past_days("ACME", at("2024-03-12T09:30"))
+    assert day.length_nanos == 6.5 * 3_600 * NANO
+    assert market_data.dates == [""]
+
+
+async def test_peers_are_the_other_names_of_the_calendar(market: Any) -> None:
+    grpc_market, _ = market
+    assert await grpc_market.peers("ACME") == ["BOLT", "DUNE"]
