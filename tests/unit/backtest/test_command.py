@@ -44,6 +44,8 @@ def test_it_runs_orders_with_a_size_and_writes_json_and_html(
         "--size",
         "0.05",
         "--no-cap",
+        "--max-impact",
+        "0",
         "--workers",
         "1",
         "--json",
@@ -56,6 +58,9 @@ def test_it_runs_orders_with_a_size_and_writes_json_and_html(
     assert code == 0, said
     content = json.loads((tmp_path / "out.json").read_text())
     assert content["cap"] is None
+    assert content["controls"]["algorithms"] == {}
+    assert not any(row["is_controlled"] for row in content["comparisons"])
+    assert "Without impact and deviation controls" in (tmp_path / "out.html").read_text()
     assert {row["algorithm"] for row in content["comparisons"]} == {"twap", "static_vwap", "foresight"}
     assert "not calibrated" in said
     assert (tmp_path / "out.html").stat().st_size > 10_000
