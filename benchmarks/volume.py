@@ -6,7 +6,7 @@ bin.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -29,8 +29,24 @@ DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "market"
 BIN_NANOS = 900 * 1_000_000_000
 REFIT_SESSIONS = 5
 ROLLING_SESSIONS = 20
+FACTOR_SESSIONS = 40
 MAPE_TARGET_PERCENT = -29.0
-METHODS = ("rolling_mean", "cmem", "cmem_median", "kalman", "kalman_robust", "kalman_mean", "share_model")
+METHODS = (
+    "rolling_mean",
+    "rolling_mean_least",
+    "cmem",
+    "cmem_median",
+    "cmem_least",
+    "kalman",
+    "kalman_robust",
+    "kalman_robust_least",
+    "kalman_mean",
+    "share_model",
+)
+LEAST = ("rolling_mean", "cmem", "kalman_robust")
+"""Also shown times the factor that had the least MAPE in the past, so that no model gains by being low."""
+
+OVER = ("rolling_mean", "rolling_mean_least", "cmem", "cmem_median", "cmem_least")
 NOTES = {
     "rolling_mean": f"mean of the bin over {ROLLING_SESSIONS} sessions",
     "cmem": "conditional mean (Brownlees, Cipollini and Gallo 2011)",
@@ -38,6 +54,10 @@ NOTES = {
     "kalman": "median of a bin, as published (Chen, Feng and Palomar 2016); its sum over the rest of the day",
     "kalman_robust": f"the same, outliers beyond {ROBUST_SD:g} deviations taken out",
     "kalman_mean": "the same filter's conditional mean, empty bins counted in",
+    **{
+        f"{method}_least": f"{method} times the factor that had the least MAPE in the past"
+        for method in ("rolling_mean", "cmem", "kalman_robust")
+    },
     "share_model": "the forecast that adaptive_vwap follows",
 }
 
@@ -112,6 +132,20 @@ class Kalman:
         self._filter.update(place, volume)
 
 
+class Scaled:
+    """Another method's forecast times a factor for the next bin and one for the rest of the day."""
+
+    def __init__(self, forecast: DayForecast, factors: Doubles) -> None:
+        self._forecast = forecast
+        self.factors = factors
+
+    def remaining(self) -> Doubles:
+        return self._forecast.remaining()
+
+    def update(self, place: int, volume: float, price: float) -> None:
+        self._forecast.update(place, volume, price)
+
+
 class Share:
     """The share model."""
 
@@ -171,9 +205,18 @@ class Fits:
     cmem: CmemFit
     plain: KalmanFit
     robust: KalmanFit
+    factors: dict[str, Doubles]
 
     def days(self, past: Doubles) -> dict[str, DayForecast]:
         """Return the forecasts of the session after `past`."""
+        plain = self.plain_days(past)
+        return {
+            **plain,
+            **{f"{name}_least": Scaled(self.plain_days(past)[name], self.factors[name]) for name in LEAST},
+        }
+
+    def plain_days(self, past: Doubles) -> dict[str, DayForecast]:
+        """Return those without a factor."""
         return {
             "rolling_mean": RollingMean(past),
             "cmem": Cmem(self.cmem.forecast(past), is_mean=True),
@@ -194,8 +237,42 @@ def refitted(volumes: Doubles, first: int) -> Iterator[tuple[int, Fits]]:
                 fit_cmem(past, fits.cmem if fits else None),
                 fit_kalman(past, start=fits.plain if fits else None),
                 fit_kalman(past, ROBUST_SD, fits.robust if fits else None),
+                {},
             )
+            fits = replace(fits, factors=least_factors(fits, past))
         yield day, fits
+
+
+def least_factors(fits: Fits, past: Doubles) -> dict[str, Doubles]:
+    """Return for each of LEAST the factors (next bin, rest of day) with the least MAPE of late."""
+    ratios: dict[str, list[Doubles]] = {name: [] for name in LEAST}
+    for day in range(max(1, len(past) - FACTOR_SESSIONS), len(past)):
+        days = fits.plain_days(past[:day])
+        for place, volume in enumerate(past[day].tolist()):
+            actual = np.array([volume, past[day, place:].sum()])
+            for name in LEAST:
+                ratios[name].append(actual / np.maximum(points(days[name]), 1e-9))
+                days[name].update(place, volume, np.nan)
+    return {
+        name: np.array([_least_factor(column) for column in np.array(found).T]) if found else np.ones(2)
+        for name, found in ratios.items()
+    }
+
+
+def _least_factor(ratios: Doubles) -> float:
+    """Return the c that minimises the mean of |1 - c / ratio|: their median, weighted by 1 / ratio."""
+    known = np.sort(ratios[ratios > 0])
+    if not len(known):
+        return 1.0
+    weights = np.cumsum(1.0 / known)
+    return float(known[np.searchsorted(weights, weights[-1] / 2)])
+
+
+def points(forecast: DayForecast) -> Doubles:
+    """Return what a method says of the next bin and of the rest of the day."""
+    remaining = forecast.remaining()
+    said = np.array([remaining[0], remaining.sum()])
+    return said * forecast.factors if isinstance(forecast, Scaled) else said
 
 
 def share_forecasts(panel: Panel, first: int) -> dict[int, list[ShareForecast | None]]:
@@ -226,8 +303,7 @@ class Errors:
             self._filled += filled
             self._volume += actual
             for row, name in enumerate(METHODS):
-                remaining = methods[name].remaining()
-                error = np.abs(np.array([remaining[0], remaining.sum()]) - actual)
+                error = np.abs(points(methods[name]) - actual)
                 self._absolute[row] += error
                 self._relative[row] += np.where(filled, error / np.where(filled, actual, 1.0), 0.0)
                 methods[name].update(place, volume, price)
@@ -248,10 +324,10 @@ def rows_of(name: str, table: Doubles, note: str) -> list[Row]:
         for place, method in enumerate(METHODS)
     ]
     for column, figure in enumerate(figures):
-        for over in ("rolling_mean", "cmem", "cmem_median"):
+        for over in OVER:
             for method in METHODS[METHODS.index(over) + 1 :]:
                 ratio = table[METHODS.index(method), column] / table[METHODS.index(over), column]
-                is_published = (method, figure) == ("kalman_robust", "bin_mape") and over != "cmem_median"
+                is_published = (method, figure) == ("kalman_robust", "bin_mape") and over in LEAST
                 rows.append(
                     Row(
                         f"{name}_{method}_{figure}_over_{over}",
