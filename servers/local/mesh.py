@@ -17,8 +17,10 @@ import psutil
 from servers.runtime.ports import METRICS_PORT_OFFSET, PORTS
 from servers.runtime.process import port_owner
 
-RECEIVER = "telemetry"
-RECEIVER_PORT = 8013
+RECEIVER, RECEIVER_HTTP = "telemetry", "telemetry_http"
+RECEIVER_PORT, RECEIVER_HTTP_PORT = 8013, 8014
+TRACES_PATH = "/v1/traces"
+"""Where OTLP over HTTP takes spans."""
 TRITON, TRITON_HTTP = "triton", "triton_http"
 TRITON_PORTS = {TRITON: 8041, TRITON_HTTP: 8042}
 """Triton's own defaults, 8000 to 8002, are those of the servers. Its metrics are on its gRPC port + 1000."""
@@ -110,7 +112,7 @@ def pick_places(names: Iterable[str], port_base: int) -> dict[str, ServerPlace]:
 
 def default_ports() -> Mapping[str, int]:
     """Return the documented port of every server of a local mesh."""
-    return {**PORTS, RECEIVER: RECEIVER_PORT, **TRITON_PORTS}
+    return {**PORTS, RECEIVER: RECEIVER_PORT, RECEIVER_HTTP: RECEIVER_HTTP_PORT, **TRITON_PORTS}
 
 
 def _any_free_places(names: Iterable[str]) -> dict[str, ServerPlace]:

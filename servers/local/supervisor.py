@@ -12,7 +12,17 @@ from types import TracebackType
 from typing import Self
 
 from servers.local.health import health_of
-from servers.local.mesh import RECEIVER, TRITON, TRITON_HTTP, Mesh, MeshError, ServerPlace, pick_places
+from servers.local.mesh import (
+    RECEIVER,
+    RECEIVER_HTTP,
+    TRACES_PATH,
+    TRITON,
+    TRITON_HTTP,
+    Mesh,
+    MeshError,
+    ServerPlace,
+    pick_places,
+)
 from servers.local.process import Listener, ServerProcess
 from servers.local.triton import TritonPlan, TritonPorts, triton_arguments
 from servers.runtime.ports import PORTS
@@ -22,6 +32,8 @@ TRADING = ("execution", "orders", "risk", "portfolio", "market_data", "exchange"
 READING = ("decision", "signals", "news", "intelligence")
 """What reads posts and decides: from who asks to who is asked."""
 STOP_ORDER = (*READING, *TRADING, TRITON)
+OVER_HTTP = {TRITON: TRITON_HTTP, RECEIVER: RECEIVER_HTTP}
+"""Servers that listen for HTTP too, and what that address is called."""
 TRITON_NICENESS = 10
 MODULES = {RECEIVER: "servers.local.receiver", TRITON: "servers.local.triton"}
 STOP_SECONDS = 15.0
@@ -63,7 +75,7 @@ class Supervisor:
         self._listener = listener
         self._processes: dict[str, ServerProcess] = {}
         self._is_stopped = False
-        self._triton_http: ServerPlace | None = None
+        self._over_http: dict[str, ServerPlace] = {}
         self.mesh = Mesh(str(plan.run_folder.resolve()), os.getpid(), plan.flow)
 
     @property
@@ -74,9 +86,9 @@ class Supervisor:
     async def __aenter__(self) -> Self:
         try:
             names = [name for name in STOP_ORDER if name in self.plan.servers]
-            extra = (TRITON_HTTP,) if TRITON in names else ()
+            extra = [OVER_HTTP[name] for name in names if name in OVER_HTTP]
             self.mesh.servers = pick_places((*names, *extra), self.plan.port_base)
-            self._triton_http = self.mesh.servers.pop(TRITON_HTTP, None)
+            self._over_http = {name: self.mesh.servers.pop(name) for name in extra}
             for folder in (self.plan.run_folder / "logs", self.plan.state_folder):
                 folder.mkdir(parents=True, exist_ok=True)
             self.mesh.write(self.mesh_path)
@@ -147,11 +159,12 @@ class Supervisor:
 
     def _triton_arguments(self, place: ServerPlace) -> list[str]:
         """One thread and a lower priority: the order path goes first."""
-        assert self._triton_http is not None
-        ports = TritonPorts(
-            *(port_of(at) for at in (place.address, self._triton_http.address, place.metrics))
-        )
-        return triton_arguments(TritonPlan(threads=1, niceness=TRITON_NICENESS), ports)
+        addresses = (place.address, self._over_http[TRITON_HTTP].address, place.metrics)
+        ports = TritonPorts(*map(port_of, addresses))
+        receiver = self._over_http.get(RECEIVER_HTTP)
+        trace_url = f"http://{receiver.address}{TRACES_PATH}" if receiver is not None else ""
+        plan = TritonPlan(threads=1, niceness=TRITON_NICENESS, trace_url=trace_url)
+        return triton_arguments(plan, ports)
 
     def _environment(self, name: str) -> dict[str, str]:
         if name == TRITON:
@@ -166,7 +179,9 @@ class Supervisor:
             "data_dir": str(self.plan.run_folder if name == RECEIVER else self.plan.state_folder / name),
             "die_with_parent": "true",
         }
-        if name != RECEIVER:
+        if name == RECEIVER:
+            settings["http_port"] = str(port_of(self._over_http[RECEIVER_HTTP].address))
+        elif RECEIVER in self.mesh.servers:
             settings["otlp_endpoint"] = f"http://{self.mesh.address(RECEIVER)}"
         if name == "intelligence" and TRITON in self.mesh.servers:
             settings["triton"] = self.mesh.address(TRITON)

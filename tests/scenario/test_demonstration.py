@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections import defaultdict
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +99,20 @@ def test_a_decision_that_came_from_posts_is_filled_and_one_trace_leads_there(
     store.close()
     whole = {"news", "signals", "decision", "execution", "risk", "orders", "exchange", "portfolio"}
     assert any(whole <= found for found in services), services
+
+
+def test_what_the_llm_took_stands_under_who_asked_it(
+    demonstration: tuple[Path, dict[str, Any], str],
+) -> None:
+    """Triton drops spans when it is busy, so not every request has them."""
+    folder, _, _ = demonstration
+    with closing(sqlite3.connect(folder / "traces.db")) as traces:
+        (count,) = traces.execute(
+            "SELECT COUNT(*) FROM spans AS its JOIN spans AS above"
+            " ON its.trace_id = above.trace_id AND its.parent_span_id = above.span_id"
+            " WHERE its.service = 'triton' AND above.service = 'intelligence'"
+        ).fetchone()
+    assert count
 
 
 def _paths_by_service(roots: list[SpanNode]) -> dict[str, list[tuple[str, ...]]]:

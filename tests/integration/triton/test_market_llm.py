@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import time
 
 import numpy as np
 import pytest
 from tritonclient.utils import InferenceServerException
 
+from servers.local.receiver.http import export_from_json
+from servers.local.receiver.service import spans_from_wire
+from servers.local.receiver.store import Span
 from tests.integration.triton.conftest import Asker, SpanListener
 
 GOOD = "Acme raised to buy from hold at Borealis Securities, price target up 20%"
@@ -77,17 +79,13 @@ def test_the_spans_of_a_request_continue_its_callers_trace(asker: Asker, spans: 
         asker.ask(f"{PLAIN} {trace}", headers={"traceparent": f"00-{trace}-{parent}-01"})
         asked_until = time.monotonic() + 8
         while len(names) < 3 and time.monotonic() < asked_until:
-            found = [span for span in told(spans) if span["traceId"] == trace]
-            names = {span["name"] for span in found}
+            found = [span for span in told(spans) if span.trace_id == trace]
+            names = {span.name for span in found}
             time.sleep(0.05)
-    assert [span["parentSpanId"] for span in found if span["name"] == "InferRequest"] == [parent]
+    assert [span.parent_span_id for span in found if span.name == "InferRequest"] == [parent]
+    assert {span.service for span in found} == {"triton"}
 
 
-def told(spans: SpanListener) -> list[dict[str, str]]:
-    return [
-        span
-        for body in list(spans.bodies)
-        for resource in json.loads(body)["resourceSpans"]
-        for scope in resource["scopeSpans"]
-        for span in scope["spans"]
-    ]
+def told(spans: SpanListener) -> list[Span]:
+    """Return what Triton sent, as the mesh's receiver takes it."""
+    return [span for body in list(spans.bodies) for span in spans_from_wire(export_from_json(body.encode()))]
