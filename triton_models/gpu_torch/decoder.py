@@ -184,9 +184,8 @@ class Decoder:
 
     def _places(self, start: int, count: int) -> Places:
         shape = self._shape
-        halves = torch.arange(0, shape.head_width, 2, dtype=torch.float64) / shape.head_width
         positions = torch.arange(start, start + count, dtype=torch.float64)
-        angles = positions[:, None] * shape.rope_base**-halves
+        angles = positions[:, None] * torch.tensor(shape.frequencies(), dtype=torch.float64)
         ahead = torch.arange(start + count)[None, :] - torch.arange(start, start + count)[:, None]
         hidden = ahead > 0
         if shape.window is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,28 @@ CONFIG_NAME = "config.json"
 SEED_KEY = "tapeline_random_seed"
 """In a config.json of ours: the weights are drawn with this seed, and there is no file of them."""
 _KINDS = frozenset({"llama", "mistral"})
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """How Llama 3.1 and later slow rotations down that turn less than once in the context of their training.
+
+    Args:
+        factor: by which the slowest are slowed.
+        slow: turns in `context` below which the whole factor counts; above `fast` none of it does.
+        context: tokens of the first training.
+    """
+
+    factor: float
+    slow: float
+    fast: float
+    context: int
+
+    def stretched(self, frequency: float) -> float:
+        """Return the angle a position turns by, from what it would be without stretching."""
+        turns = self.context * frequency / (2 * math.pi)
+        kept = min(1.0, max(0.0, (turns - self.slow) / (self.fast - self.slow)))
+        return frequency * (kept + (1 - kept) / self.factor)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +58,7 @@ class Shape:
     norm_epsilon: float
     window: int | None = None
     ties_embeddings: bool = False
+    stretch: Stretch | None = None
     seed: int | None = None
 
     @property
@@ -47,8 +71,13 @@ class Shape:
         """Width of all key heads together; as wide as the values."""
         return self.key_heads * self.head_width
 
+    def frequencies(self) -> list[float]:
+        """Return the angle that a position turns by, for each pair of a head's columns."""
+        plain = [self.rope_base ** (-2 * pair / self.head_width) for pair in range(self.head_width // 2)]
+        return plain if self.stretch is None else [self.stretch.stretched(one) for one in plain]
+
     def to_config(self) -> dict[str, object]:
-        """Return what `read_shape` reads."""
+        """Return what `read_shape` reads of a shape without stretch."""
         return {
             "model_type": "mistral",
             "num_hidden_layers": self.layers,
@@ -98,11 +127,8 @@ def shape_of(config: Mapping[str, Any]) -> Shape:
         raise ValueError(f"the activation {config['hidden_act']} is not computed here")
     if config.get("attention_bias") or config.get("mlp_bias"):
         raise ValueError("products with a bias are not computed here")
-    # Newer checkpoints state the rotary base inside rope_parameters; other kinds of it stretch positions.
+    # Newer checkpoints state the rotary base in rope_parameters, older ones only what stretches positions.
     rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
-    stretched = rope.get("rope_type", rope.get("type", "default"))
-    if stretched != "default":
-        raise ValueError(f"positions scaled by {stretched} are not computed here")
     heads, width = int(config["num_attention_heads"]), int(config["hidden_size"])
     return Shape(
         layers=int(config["num_hidden_layers"]),
@@ -116,5 +142,20 @@ def shape_of(config: Mapping[str, Any]) -> Shape:
         norm_epsilon=float(config["rms_norm_eps"]),
         window=config.get("sliding_window") if config.get("use_sliding_window", True) else None,
         ties_embeddings=bool(config.get("tie_word_embeddings", False)),
+        stretch=_stretch_of(rope),
         seed=config.get(SEED_KEY),
+    )
+
+
+def _stretch_of(rope: Mapping[str, Any]) -> Stretch | None:
+    kind = rope.get("rope_type", rope.get("type", "default"))
+    if kind == "default":
+        return None
+    if kind != "llama3":
+        raise ValueError(f"positions scaled by {kind} are not computed here")
+    return Stretch(
+        factor=float(rope["factor"]),
+        slow=float(rope["low_freq_factor"]),
+        fast=float(rope["high_freq_factor"]),
+        context=int(rope["original_max_position_embeddings"]),
     )

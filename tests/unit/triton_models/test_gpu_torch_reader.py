@@ -170,6 +170,7 @@ def test_eight_bits_stay_near_full_precision(make: Make, tmp_path: Path) -> None
     assert 0 < difference < 0.03
 
 
+@pytest.mark.timeout(300)
 # Tracing warns about what is deprecated in PyTorch itself.
 @pytest.mark.filterwarnings("default")
 @pytest.mark.parametrize("precision", ["fp16", "int8"])

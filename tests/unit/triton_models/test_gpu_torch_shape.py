@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import json
+import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,30 @@ def test_the_rotary_base_is_found_where_newer_configs_have_it() -> None:
     assert shape_of(LLAMA | newer).rope_base == 500_000.0
 
 
+def test_llama_3_slows_down_slow_rotations_alone() -> None:
+    scaling = {
+        "rope_type": "llama3",
+        "factor": 8.0,
+        "low_freq_factor": 1.0,
+        "high_freq_factor": 4.0,
+        "original_max_position_embeddings": 8192,
+    }
+    base = LLAMA | {"rope_theta": 500_000.0}
+    plain, slowed = shape_of(base).frequencies(), shape_of(base | {"rope_scaling": scaling}).frequencies()
+    turns = [8192 * frequency / (2 * math.pi) for frequency in plain]
+    ratios = [one / other for one, other in zip(slowed, plain, strict=True)]
+    assert plain[0] == slowed[0] == 1.0
+    assert ratios == sorted(ratios, reverse=True)
+    for turned, ratio in zip(turns, ratios, strict=True):
+        if turned >= 4:
+            assert ratio == 1
+        elif turned <= 1:
+            assert ratio == pytest.approx(1 / 8)
+        else:
+            assert ratio == pytest.approx(1 / 8 + 7 / 8 * (turned - 1) / 3)
+    assert {1.0, 1 / 8} < set(ratios)
+
+
 def test_a_shape_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps(MISTRAL_7B.to_config()))
     assert read_shape(tmp_path) == MISTRAL_7B
@@ -50,7 +75,7 @@ def test_mistral_7b_has_the_width_its_heads_need() -> None:
         ({"hidden_act": "gelu"}, "gelu"),
         ({"attention_bias": True}, "bias"),
         ({"mlp_bias": True}, "bias"),
-        ({"rope_scaling": {"rope_type": "llama3", "factor": 8.0}}, "scaled by llama3"),
+        ({"rope_scaling": {"rope_type": "longrope"}}, "scaled by longrope"),
         ({"rope_scaling": {"type": "yarn"}}, "scaled by yarn"),
     ],
 )
