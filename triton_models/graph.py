@@ -7,11 +7,13 @@ sees them side by side. Inputs (N tokens in all, B texts, T tokens in the longes
     slots   int64 [B, T]        row of each text's token; 0 where a text has ended
     rows    int64 [N]           place of each packed token in the flattened `[B, T]`
     mask    float [T, P + T]    0 where a token may look, a large negative number where not
-    turns   float [2, T, head]  cosine and sine of each position's rotation
+    answers int64 [A]           packed rows that the last layer works out to its end; it has no use for others
+    turns   float [2, T, half]  cosine and sine of each position's rotation, for half of a head's columns
     prefix  float [layers, 2, key heads, P, head]   keys and values computed before
 
-Outputs: `hidden_<layer>` float [N, width], the residual stream after each layer; `final`, the last one
-normed; `key_<layer>` and `value_<layer>` float [B, key heads, T, head], from which a prefix is made.
+Outputs: `hidden_<layer>` float [N, width], the residual stream after each layer, of the last one [A, width];
+`final`, the last one normed; `key_<layer>` and `value_<layer>` float [B, key heads, T, head], from which a
+prefix is made.
 """
 
 from __future__ import annotations
@@ -89,6 +91,10 @@ def decoder(checkpoint: Checkpoint, product: Product = float_product) -> onnx.Mo
 def _add_shared(graph: Graph, shape: Shape) -> None:
     """Add what every layer reads: rotations, the prefix by layer, and shapes that depend on the batch."""
     graph.add("Split", "turn", "turns", axis=0, outputs=2)
+    for number, part in enumerate(("cosine", "sine")):
+        graph.add("Squeeze", part, f"turn.{number}", graph.integers(0))
+    graph.weight("first_place", np.zeros(1, dtype=np.int64))
+    graph.add("Gather", "answer_places", "rows", "answers", axis=0)
     graph.add("Split", "past", "prefix", axis=0, outputs=shape.layers)
     graph.add("Shape", "texts", "slots", start=0, end=1)
     graph.add("Concat", "copies", "texts", graph.integers(1, 1, 1), axis=0)
@@ -105,31 +111,49 @@ def _layer(graph: Graph, checkpoint: Checkpoint, index: int, hidden: str, produc
     layer, at, epsilon = checkpoint.layers[index], f"layer_{index}", checkpoint.shape.norm_epsilon
     normed = _norm(graph, f"{at}.attention_norm", hidden, layer.attention_norm, epsilon)
     projected = product(graph, normed, f"{at}.query_key_value", layer.query_key_value)
-    attended = _attention(graph, checkpoint, index, projected)
+    is_last = index == checkpoint.shape.layers - 1
+    attended = _attention(graph, checkpoint, index, projected, "answer_places" if is_last else "rows")
+    if is_last:
+        hidden = graph.add("Gather", f"{at}.answers", hidden, "answers", axis=0)
     mixed = product(graph, attended, f"{at}.attention_output", layer.attention_output)
     middle = graph.add("Add", f"{at}.middle", hidden, mixed)
     normed = _norm(graph, f"{at}.feed_forward_norm", middle, layer.feed_forward_norm, epsilon)
-    both = product(graph, normed, f"{at}.gate_up", layer.gate_up)
-    graph.add("Split", f"{at}.halves", both, axis=-1, outputs=2)
+    # Two products: splitting the result of one would copy all of it.
+    way_in, up = (
+        product(graph, normed, f"{at}.{part}", matrix)
+        for part, matrix in zip(("gate", "up"), np.split(layer.gate_up, 2, axis=1), strict=True)
+    )
     # QuickGelu with alpha 1 is x * sigmoid(x), SwiGLU's gate, in one pass.
-    gate = graph.add("QuickGelu", f"{at}.gate", f"{at}.halves.0", domain=RUNTIME_DOMAIN, alpha=1.0)
-    gated = graph.add("Mul", f"{at}.gated", gate, f"{at}.halves.1")
+    gate = graph.add("QuickGelu", f"{at}.gate_open", way_in, domain=RUNTIME_DOMAIN, alpha=1.0)
+    gated = graph.add("Mul", f"{at}.gated", gate, up)
     down = product(graph, gated, f"{at}.down", layer.down)
     return graph.add("Add", f"hidden_{index + 1}", middle, down)
 
 
-def _attention(graph: Graph, checkpoint: Checkpoint, index: int, projected: str) -> str:
-    """Add grouped-query attention of each text over the prefix and itself; `[N, 3 parts]` -> `[N, width]`."""
+def _attention(graph: Graph, checkpoint: Checkpoint, index: int, projected: str, rows: str) -> str:
+    """Add grouped-query attention of each text over the prefix and itself; `[N, 3 parts]` -> `[rows, width]`.
+
+    Positions turn by rotary embedding (Su et al. 2021): first half of a head against its second.
+    """
     shape, at = checkpoint.shape, f"layer_{index}"
     heads, keys, width = shape.heads, shape.key_heads, shape.head_width
     side_by_side = graph.add("Gather", f"{at}.side_by_side", projected, "slots", axis=0)
     split = graph.reshape(f"{at}.by_head", side_by_side, 0, 0, heads + 2 * keys, width)
     ordered = graph.add("Transpose", f"{at}.ordered", split, perm=[0, 2, 1, 3])
-    parts = graph.integers(heads, keys, keys)
-    graph.add("Split", f"{at}.parts", ordered, parts, axis=1, outputs=3)
-    query = _rotated(graph, f"{at}.query", f"{at}.parts.0")
-    key = _rotated(graph, f"key_{index}", f"{at}.parts.1")
-    value = graph.add("Identity", f"value_{index}", f"{at}.parts.2")
+    graph.add("Split", f"{at}.parts", ordered, graph.integers(heads + keys, keys), axis=1, outputs=2)
+    turned = graph.add(
+        "RotaryEmbedding",
+        f"{at}.turned",
+        f"{at}.parts.0",
+        "first_place",
+        "cosine",
+        "sine",
+        domain=RUNTIME_DOMAIN,
+    )
+    graph.add("Split", f"{at}.turned_parts", turned, graph.integers(heads, keys), axis=1, outputs=2)
+    query = f"{at}.turned_parts.0"
+    key = graph.add("Identity", f"key_{index}", f"{at}.turned_parts.1")
+    value = graph.add("Identity", f"value_{index}", f"{at}.parts.1")
     # The prefix is the same for every text of the batch.
     past = graph.add("Squeeze", f"{at}.past", f"past.{index}", graph.integers(0))
     graph.add("Split", f"{at}.past_parts", past, axis=0, outputs=2)
@@ -151,17 +175,7 @@ def _attention(graph: Graph, checkpoint: Checkpoint, index: int, projected: str)
     mixed = graph.add("Reshape", f"{at}.mixed_by_head", mixed, graph.add("Shape", f"{at}.query_shape", query))
     back = graph.add("Transpose", f"{at}.mixed_ordered", mixed, perm=[0, 2, 1, 3])
     flat = graph.reshape(f"{at}.mixed_flat", back, -1, heads * width)
-    return graph.add("Gather", f"{at}.attended", flat, "rows", axis=0)
-
-
-def _rotated(graph: Graph, name: str, value: str) -> str:
-    """Add rotary positions (Su et al. 2021): first half of a head against its second."""
-    graph.add("Split", f"{name}.half", value, axis=-1, outputs=2)
-    negative = graph.add("Neg", f"{name}.negative", f"{name}.half.1")
-    swapped = graph.add("Concat", f"{name}.swapped", negative, f"{name}.half.0", axis=-1)
-    straight = graph.add("Mul", f"{name}.straight", value, "turn.0")
-    across = graph.add("Mul", f"{name}.across", swapped, "turn.1")
-    return graph.add("Add", name, straight, across)
+    return graph.add("Gather", f"{at}.attended", flat, rows, axis=0)
 
 
 def _model(graph: Graph, checkpoint: Checkpoint) -> onnx.ModelProto:
@@ -172,14 +186,16 @@ def _model(graph: Graph, checkpoint: Checkpoint) -> onnx.ModelProto:
         helper.make_tensor_value_info("slots", integer, ["B", "T"]),
         helper.make_tensor_value_info("rows", integer, ["N"]),
         helper.make_tensor_value_info("mask", real, ["T", "S"]),
-        helper.make_tensor_value_info("turns", real, [2, "T", shape.head_width]),
+        helper.make_tensor_value_info("answers", integer, ["A"]),
+        helper.make_tensor_value_info("turns", real, [2, "T", shape.head_width // 2]),
         helper.make_tensor_value_info(
             "prefix", real, [shape.layers, 2, shape.key_heads, "P", shape.head_width]
         ),
     ]
     own: list[str | int] = ["B", shape.key_heads, "T", shape.head_width]
-    results: dict[str, list[str | int]] = {"final": ["N", shape.width]}
-    results |= {f"hidden_{index}": ["N", shape.width] for index in range(shape.layers + 1)}
+    results: dict[str, list[str | int]] = {"final": ["A", shape.width]}
+    results |= {f"hidden_{index}": ["N", shape.width] for index in range(shape.layers)}
+    results[f"hidden_{shape.layers}"] = ["A", shape.width]
     results |= {f"{kind}_{index}": own for index in range(shape.layers) for kind in ("key", "value")}
     outputs = [helper.make_tensor_value_info(name, real, size) for name, size in results.items()]
     opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(RUNTIME_DOMAIN, 1)]

@@ -17,13 +17,22 @@ from typing import Any
 from triton_models.weights import (
     GRAPH_NAME,
     LABEL_ROWS_NAME,
+    PREFIX_NAME,
     QUANTISED_GRAPH_NAME,
     SHAPE_NAME,
     VOCABULARY_NAME,
     weights_folder,
 )
 
-_SOURCES = ("checkpoint.py", "graph.py", "prepare.py", "prompt.py", "quantised.py")
+_SOURCES = (
+    "checkpoint.py",
+    "graph.py",
+    "prepare.py",
+    "prompt.py",
+    "quantised.py",
+    "smoothing.py",
+    "calibration/maxima.npz",
+)
 
 
 def install_stub(site_packages: Path) -> Path:
@@ -49,6 +58,8 @@ def convert(folder: Path) -> bool:
     from triton_models.graph import decoder, float_product
     from triton_models.prompt import prompt, tokenizer
     from triton_models.quantised import eight_bit_product
+    from triton_models.reader import Reader
+    from triton_models.smoothing import Maxima, smoothed
 
     source = installed_checkpoint()
     recipe = _recipe(source)
@@ -59,13 +70,15 @@ def convert(folder: Path) -> bool:
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
     checkpoint = read_checkpoint(source)
-    for name, product in ((GRAPH_NAME, float_product), (QUANTISED_GRAPH_NAME, eight_bit_product)):
-        _save(decoder(checkpoint, product), scratch, name)
+    _save(decoder(checkpoint, float_product), scratch, GRAPH_NAME)
+    _save(decoder(smoothed(checkpoint, Maxima.load()), eight_bit_product), scratch, QUANTISED_GRAPH_NAME)
     vocabulary = {"tokens": checkpoint.tokens, "merges": checkpoint.merges}
     (scratch / VOCABULARY_NAME).write_text(json.dumps(vocabulary, ensure_ascii=False), encoding="utf-8")
     (scratch / SHAPE_NAME).write_text(json.dumps(vars(checkpoint.shape)), encoding="utf-8")
     labels = prompt(tokenizer(checkpoint.tokens, checkpoint.merges)).labels
     np.save(scratch / LABEL_ROWS_NAME, checkpoint.embeddings[list(labels)])
+    # Both versions read a text after what the exact one made of the prefix.
+    np.save(scratch / PREFIX_NAME, Reader(scratch).prefix)
     stamp.unlink(missing_ok=True)
     for path in scratch.iterdir():
         path.replace(folder / path.name)

@@ -13,7 +13,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from triton_models.prompt import Prompt, prompt, text_tokens, tokenizer
-from triton_models.weights import GRAPH_NAME, LABEL_ROWS_NAME, SHAPE_NAME, VOCABULARY_NAME
+from triton_models.weights import GRAPH_NAME, LABEL_ROWS_NAME, PREFIX_NAME, SHAPE_NAME, VOCABULARY_NAME
 
 Reals = NDArray[np.float32]
 
@@ -42,7 +42,7 @@ class Reading:
 
 
 class Reader:
-    """A loaded model with its prefix read once.
+    """A loaded model with its prefix, which `prepare` had it read once.
 
     Args:
         folder: what `triton_models.prepare` wrote.
@@ -76,7 +76,13 @@ class Reader:
         self._outputs = ["final", *(f"hidden_{layer}" for layer in self._layers)]
         self._label_rows: Reals = np.load(folder / LABEL_ROWS_NAME)
         empty = np.zeros((self._layer_count, 2, shape["key_heads"], 0, shape["head_width"]), np.float32)
-        self._prefix = self._read_prefix(empty)
+        stored = folder / PREFIX_NAME
+        self._prefix = np.load(stored) if stored.exists() else self._read_prefix(empty)
+
+    @property
+    def prefix(self) -> Reals:
+        """Keys and values of the prompt before a text, `[layers, 2, key heads, tokens, head]`."""
+        return self._prefix
 
     def tokens(self, texts: Sequence[str]) -> list[list[int]]:
         """Return each text's own tokens, cut to what is read."""
@@ -87,10 +93,13 @@ class Reader:
         own = self.tokens(texts)
         suffix = list(self._prompt.suffix)
         inputs = self._inputs([tokens + suffix for tokens in own])
-        final, *states = self._session.run(self._outputs, {**inputs, "prefix": self._prefix})
         lengths = np.array([len(tokens) for tokens in own])
         starts = np.concatenate(([0], np.cumsum(lengths + len(suffix))[:-1]))
         answers = starts + lengths + len(suffix) - 1
+        # Of the last layer the answers are enough, unless its own states are asked for.
+        needs_all = self._layer_count in self._layers
+        inputs["answers"] = np.arange(len(inputs["rows"])) if needs_all else answers
+        final, *states = self._session.run(self._outputs, {**inputs, "prefix": self._prefix})
         mean = {
             layer: np.stack(
                 [state[at : at + length].mean(axis=0) for at, length in zip(starts, lengths, strict=True)]
@@ -98,13 +107,22 @@ class Reader:
             for layer, state in zip(self._layers, states, strict=True)
         }
         last = {layer: state[answers] for layer, state in zip(self._layers, states, strict=True)}
-        last[-1] = final[answers]
+        last[-1] = final[answers] if needs_all else final
         return Reading(mean, last, last[-1] @ self._label_rows.T)
+
+    def activations(self, texts: Sequence[str], names: Sequence[str]) -> list[Reals]:
+        """Return outputs of the graph for every token of the texts, packed: `[tokens, channels]` each."""
+        suffix = list(self._prompt.suffix)
+        inputs = self._inputs([tokens + suffix for tokens in self.tokens(texts)])
+        everything = {"answers": np.arange(len(inputs["rows"])), "prefix": self._prefix}
+        found: list[Reals] = self._session.run(list(names), inputs | everything)
+        return found
 
     def _read_prefix(self, empty: Reals) -> Reals:
         names = [f"{kind}_{layer}" for layer in range(self._layer_count) for kind in ("key", "value")]
         self._prefix = empty
-        found = self._session.run(names, {**self._inputs([list(self._prompt.prefix)]), "prefix": empty})
+        inputs = self._inputs([list(self._prompt.prefix)]) | {"answers": np.zeros(1, np.int64)}
+        found = self._session.run(names, {**inputs, "prefix": empty})
         return np.stack([part[0] for part in found]).reshape(self._layer_count, 2, *found[0].shape[1:])
 
     def _inputs(self, batch: Sequence[Sequence[int]]) -> dict[str, NDArray[np.generic]]:
@@ -132,6 +150,6 @@ class Reader:
 
 
 def _frequencies(head_width: int, base: float) -> NDArray[np.float64]:
-    """Return the angle a position turns by, for each column of a head; both halves turn alike."""
-    half = base ** -(np.arange(0, head_width, 2) / head_width)
-    return np.concatenate((half, half))
+    """Return the angle a position turns by, for each column of half a head; both halves turn alike."""
+    frequencies: NDArray[np.float64] = base ** -(np.arange(0, head_width, 2) / head_width)
+    return frequencies

@@ -10,6 +10,7 @@ QUANTISED_GRAPH_NAME = "decoder.int8.onnx"
 VOCABULARY_NAME = "vocabulary.json"
 LABEL_ROWS_NAME = "labels.npy"
 SHAPE_NAME = "shape.json"
+PREFIX_NAME = "prefix.npy"
 FOLDER_VARIABLE = "MARKET_LLM_WEIGHTS"
 
 
