@@ -19,7 +19,7 @@ from triton_models.gpu_torch.decoder import Decoder
 from triton_models.gpu_torch.products import Arithmetic, EightBit, Half
 from triton_models.gpu_torch.rowwise import Rowwise, fused
 from triton_models.gpu_torch.shape import read_shape
-from triton_models.gpu_torch.weights import Weights, weights_of
+from triton_models.gpu_torch.weights import weights_of
 
 Precision = Literal["fp16", "int8"]
 
@@ -43,7 +43,6 @@ class Reader:
         longest: tokens that a prompt may have after the prefix.
         reuses_prefix: False reads every prompt whole, for comparison.
         fuses: whether the steps between products are compiled; None where that pays, on a GPU.
-        weights: in place of the folder's.
     """
 
     def __init__(
@@ -56,7 +55,6 @@ class Reader:
         device: str | None = None,
         reuses_prefix: bool = True,
         fuses: bool | None = None,
-        weights: Weights | None = None,
     ) -> None:
         self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         self._on_gpu = self.device.startswith("cuda")
@@ -71,7 +69,7 @@ class Reader:
         self._lengths = lengths(longest + len(prefix) - len(self._prefix))
         self._passes: dict[tuple[int, int], Callable[[Any, Any], Any]] = {}
         with torch.inference_mode(), sdpa_kernel(_ATTENTION):
-            stored = weights or weights_of(folder, shape, self.device)
+            stored = weights_of(folder, shape, self.device)
             self._decoder = Decoder(
                 shape, stored, self._prefix, labels, arithmetic, rowwise, self.device, kind
             )
