@@ -39,7 +39,7 @@ ROLES = {
     "StreamExecution": _READERS,
     "StreamExecutionEvents": _READERS,
     "RunBacktest": _READERS,
-    "CompareExecutions": _READERS,
+    "GetComparison": _READERS,
 }
 
 

@@ -13,10 +13,10 @@ from tapeline.execution.v1 import execution_service_pb2_grpc
 
 from servers.execution import wire
 from servers.execution.adapters.backtests import Backtests
+from servers.execution.adapters.comparisons import comparison_to_wire
 from servers.execution.adapters.journal import DurableExecutionJournal
 from servers.execution.changes import Changes
 from servers.execution.comparing import compare_parents
-from servers.execution.comparison_wire import comparison_to_wire
 from servers.execution.engine import ExecutionEngine
 from servers.execution.following import Follower
 from servers.model.errors import InvalidInput
@@ -166,9 +166,9 @@ class ExecutionService(execution_service_pb2_grpc.ExecutionServiceServicer):
     async def RunBacktest(self, request: pb.RunBacktestRequest, context: Context) -> pb.RunBacktestResponse:
         return pb.RunBacktestResponse(result_json=await self._backtests.run(request))
 
-    async def CompareExecutions(
-        self, request: pb.CompareExecutionsRequest, context: Context
-    ) -> pb.CompareExecutionsResponse:
+    async def GetComparison(
+        self, request: pb.GetComparisonRequest, context: Context
+    ) -> pb.GetComparisonResponse:
         parents = list(self._engine.book.parents.values())
         comparison = await asyncio.to_thread(
             compare_parents,
@@ -178,7 +178,7 @@ class ExecutionService(execution_service_pb2_grpc.ExecutionServiceServicer):
             request.account,
             request.symbol,
         )
-        return pb.CompareExecutionsResponse(comparison=comparison_to_wire(comparison))
+        return pb.GetComparisonResponse(comparison=comparison_to_wire(comparison))
 
 
 def _id(execution_id: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from tapeline.execution.v1 import execution_pb2
 from tapeline.trading.v1 import order_pb2
 
-from servers.execution import report_wire
+from servers.execution.adapters import reports
 from servers.execution.domain.events import (
     Child,
     ChildState,
@@ -210,7 +210,7 @@ def execution_to_wire(view: Execution) -> execution_pb2.Execution:
 
 
 def report_to_wire(report: ExecutionReport, view: Execution) -> execution_pb2.ExecutionReport:
-    return report_wire.report_to_wire(report, execution_to_wire(view))
+    return reports.report_to_wire(report, execution_to_wire(view))
 
 
 def _assignment_to_wire(assignment: Assignment) -> execution_pb2.Assignment:
@@ -318,7 +318,7 @@ def event_from_wire(message: execution_pb2.ExecutionEvent) -> Event:
             )
             for child in message.child_states
         ),
-        report_wire.report_from_wire(message.report) if message.HasField("report") else None,
+        reports.report_from_wire(message.report) if message.HasField("report") else None,
         _ALGORITHMS.get(view.schedule) if kind is EventKind.FALLBACK else None,
     )
 

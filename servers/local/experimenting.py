@@ -129,10 +129,10 @@ async def run_experiment(
 async def _show(
     client: MeshClient, console: Console, experiment: str, account: str, symbol: str, json_path: Path | None
 ) -> None:
-    request = execution_service_pb2.CompareExecutionsRequest(
+    request = execution_service_pb2.GetComparisonRequest(
         experiment=experiment, account=account, symbol=symbol
     )
-    response = await client.execution.CompareExecutions(request)
+    response = await client.execution.GetComparison(request)
     comparison: comparison_pb2.Comparison = response.comparison
     console.print(comparison_panel(comparison))
     if json_path:

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from tapeline.execution.v1 import execution_pb2
 
 from servers.execution import wire
+from servers.execution.adapters.comparisons import comparison_to_wire
 from servers.execution.adapters.memory import OPEN_NANOS
 from servers.execution.comparing import compare_parents, finished_order
-from servers.execution.comparison_wire import comparison_to_wire
 from servers.execution.domain.experiments import (
     Assignment,
     Experiment,
