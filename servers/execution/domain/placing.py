@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from zlib import crc32
 
 from native.iceberg import IcebergSlices
-from native.schedule import Schedule
 from servers.execution.domain.controls import Rate
 from servers.execution.domain.events import Child
 from servers.execution.domain.figures import Figures
+from servers.execution.domain.finishing import Plan
 from servers.execution.domain.impact import ImpactModel
 from servers.execution.domain.parameters import MINUTE_NANOS, CompletionRule
 from servers.execution.domain.parent import ChildRecord, ParentOrder
@@ -116,7 +116,7 @@ class Placer:
     # -- Continuous trading -------------------------------------------------------------------------
 
     def place(
-        self, now: int, tape: Tape, schedule: Schedule, rate: Rate, gap_nanos: int, *, is_passive_only: bool
+        self, now: int, tape: Tape, schedule: Plan, rate: Rate, gap_nanos: int, *, is_passive_only: bool
     ) -> Orders:
         """Return what to send and cancel now. `gap_nanos` is the market time since the step before."""
         orders = Orders()
@@ -156,7 +156,7 @@ class Placer:
             if not record.is_cancel_requested and (for_auction or not record.is_for_auction):
                 yield client_order_id
 
-    def _due(self, now: int, schedule: Schedule) -> tuple[int, Due]:
+    def _due(self, now: int, schedule: Plan) -> tuple[int, Due]:
         parent, slice_nanos = self._parent, self._parent.parameters.slice_nanos
         index = max(now - schedule.start_nanos, 0) // slice_nanos
         slice_start = schedule.start_nanos + index * slice_nanos
@@ -252,7 +252,7 @@ class Placer:
 
     # -- Auctions -----------------------------------------------------------------------------------
 
-    def place_for_open(self, now: int, tape: Tape, schedule: Schedule) -> Orders:
+    def place_for_open(self, now: int, tape: Tape, schedule: Plan) -> Orders:
         """Return the child for the opening auction, within a minute of it: what the first slice asks for."""
         orders = Orders()
         parameters, opens = self._parent.parameters, tape.session_open_time_nanos

@@ -15,6 +15,7 @@ from native.schedule import Schedule, StaticVwapSchedule, TwapSchedule
 from native.shortfall_schedule import ShortfallSchedule
 from servers.execution.domain.conditions import Conditions, ConditionWatch
 from servers.execution.domain.figures import SESSION_NANOS, Figures, Volume
+from servers.execution.domain.finishing import EarlyFinish, last_share
 from servers.execution.domain.forecast import SessionForecast, VolumeForecaster, volume_between
 from servers.execution.domain.parameters import Algorithm
 from servers.execution.domain.parent import ParentOrder
@@ -23,7 +24,6 @@ from servers.model.clock import NANOS_PER_SECOND
 from servers.model.instrument import Instrument
 from servers.model.nanos import NANO
 
-_TAIL_SHARE = 20
 _STALE_SILENCES = 6
 _STALE_BINS = 2
 _REFERENCE_RATE = 0.01
@@ -68,6 +68,7 @@ class ScheduleKeeper:
         self._slice_index = -1
         self._slice_volume_nanos = 0
         self._slice_expected = 0.0
+        self._finish: EarlyFinish | None = None
         self.schedule: Schedule | None = None
         self.in_force = parent.parameters.algorithm
         self._told = parent.schedule or parent.parameters.algorithm
@@ -83,9 +84,19 @@ class ScheduleKeeper:
         if parent.parameters.algorithm is Algorithm.ADAPTIVE_VWAP:
             self._begin_forecast(tape)
         self.schedule, self.in_force = self.make(parent.arrival_time_nanos, self._told)
+        self._finish = EarlyFinish(self.schedule.start_nanos, self.schedule.end_nanos, self._last_share())
         if self.in_force in (Algorithm.ADAPTIVE_VWAP, Algorithm.POV):
             times, sizes = tape.continuous(parent.arrival_time_nanos)
             self.schedule.add_volume(times.data, sizes.data)
+
+    def _last_share(self) -> float:
+        plan, parameters = self._parent.plan, self._parent.parameters
+        session = plan.session_close_time_nanos - plan.session_open_time_nanos
+        horizon = parameters.end_time_nanos - self._parent.arrival_time_nanos
+        is_known = 0 < plan.session_open_time_nanos < plan.session_close_time_nanos
+        expected = plan.median_daily_volume * horizon / session if is_known else 0.0
+        quantity = parameters.quantity_nanos / NANO
+        return last_share(quantity, expected, parameters.max_participation_rate)
 
     def _begin_forecast(self, tape: Tape) -> None:
         plan = self._parent.plan
@@ -122,9 +133,7 @@ class ScheduleKeeper:
 
     def _make(self, algorithm: Algorithm, start: int) -> Schedule:
         plan, parameters = self._parent.plan, self._parent.parameters
-        # It ends a little before the horizon: the last slice has to be finished too.
-        tail = (parameters.end_time_nanos - start) // _TAIL_SHARE
-        end = max(parameters.end_time_nanos - tail, start + 1)
+        end = max(parameters.end_time_nanos, start + 1)
         quantity, lot = parameters.quantity_nanos, self._instrument.lot_size_nanos
         match algorithm:
             case Algorithm.STATIC_VWAP:
@@ -167,6 +176,31 @@ class ScheduleKeeper:
             plan.daily_volatility * price / math.sqrt(day_seconds),
             plan.impact_fraction * price / (_REFERENCE_RATE * daily_volume / day_seconds),
         )
+
+    # -- What should be done when: a `Plan` ---------------------------------------------------------
+
+    @property
+    def start_nanos(self) -> int:
+        """Start of the schedule; 0 before arrival."""
+        return self.schedule.start_nanos if self.schedule else 0
+
+    @property
+    def end_nanos(self) -> int:
+        """When all is to be done, a little before the horizon ends; 0 before arrival."""
+        return self._finish.done_nanos if self._finish else 0
+
+    def target_nanos(self, now: int, /) -> int:
+        """Return what should be done by a market time, in 1e-9 shares; 0 before arrival."""
+        if self.schedule is None or self._finish is None:
+            return 0
+        follows_volume = self.in_force is Algorithm.POV
+        return self.schedule.target_nanos(now if follows_volume else self._finish.moment(now))
+
+    def replan(self, now: int, done_nanos: int) -> None:
+        """Spread what is not done over what is left."""
+        if self.schedule is not None and self._finish is not None:
+            self.schedule.replan(now, done_nanos)
+            self._finish.replan(now)
 
     # -- What comes in ------------------------------------------------------------------------------
 
@@ -246,8 +280,8 @@ class ScheduleKeeper:
         parent = self._parent
         schedule, self.in_force = self.make(parent.arrival_time_nanos, wanted)
         done = min(parent.filled_quantity_nanos + parent.working_quantity_nanos, parent.quantity_nanos)
-        schedule.replan(now, done)
         self.schedule = schedule
+        self.replan(now, done)
 
     def _revise(self, now: int, tape: Tape) -> None:
         # Once a slice: what the last one was like, what is expected now, and the curve that follows from it.

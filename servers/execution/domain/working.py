@@ -120,7 +120,7 @@ class WorkingParent:
 
     def scheduled_nanos(self, now_nanos: int) -> int:
         """What the schedule says should be done by now, in 1e-9 shares."""
-        return self.schedule.target_nanos(now_nanos) if self.schedule else 0
+        return self.keeper.target_nanos(now_nanos)
 
     def step(self, now_nanos: int, tape: Tape, *, may_send: bool = True) -> Decision:
         """Return what is to be done at a market time. The caller acts on it before the next step."""
@@ -282,9 +282,9 @@ class WorkingParent:
         assert self.schedule is not None
         parent = self.parent
         self._must_replan = ""
-        before = self.schedule.target_nanos(now)
+        before = self.keeper.target_nanos(now)
         done = min(parent.filled_quantity_nanos + parent.working_quantity_nanos, parent.quantity_nanos)
-        self.schedule.replan(now, done)
+        self.keeper.replan(now, done)
         decision.events.append(
             self._event(
                 EventKind.REPLANNED,
@@ -367,7 +367,7 @@ class WorkingParent:
         orders = self._placer.place(
             now,
             tape,
-            self.schedule,
+            self.keeper,
             self._impact_control.rate,
             gap_nanos,
             is_passive_only=is_silent or is_controlled,

@@ -159,7 +159,7 @@ async def test_the_opening_auction_gets_the_first_slice_when_asked(make_world: A
     execution_id = await world.start(parent(12_000, join_opening_auction=True))
     await world.run(30)
     children = world.book.parents[execution_id].children
-    assert [record.child.terms.quantity_nanos for record in children.values()] == [105 * NANO]
+    assert [record.child.terms.quantity_nanos for record in children.values()] == [100 * NANO]
     await world.run(640)
     assert world.state(execution_id) is ExecutionState.FILLED
 
