@@ -74,7 +74,7 @@ def before_each(owner: type, name: str, point: str) -> None:
 
 argv = sys.orig_argv
 SERVER = argv[argv.index("-m") + 1].removeprefix("servers.") if "-m" in argv else ""
-if PLAN and SERVER in ("orders", "execution", "exchange", "risk", "portfolio"):
+if PLAN and SERVER in ("orders", "execution", "exchange", "risk", "portfolio", "decision"):
     from servers.journal.sqlite import SqliteStore
 
     # Before: the transaction is open and its rows are written; after: synced, and nobody was told.
@@ -88,3 +88,7 @@ if PLAN and SERVER in ("orders", "execution", "exchange", "risk", "portfolio"):
         from servers.execution.adapters.orders import GrpcOrders
 
         after_await(GrpcOrders, "submit", "send")
+    if SERVER == "decision":
+        from servers.decision.adapters.execution import GrpcExecutions
+
+        after_await(GrpcExecutions, "start", "send")
