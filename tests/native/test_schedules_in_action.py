@@ -347,38 +347,6 @@ def test_a_volume_surprise_moves_the_curve_and_a_recount_takes_it_back() -> None
     assert schedule.liquidity_score == pytest.approx(np.log(2))
 
 
-def test_what_the_forecast_cannot_carry_later_is_due_now() -> None:
-    bins = [OPEN + i * 300 * SECOND for i in range(11)]
-    expected = [100.0] * 10
-
-    def order(rate: float) -> AdaptiveVwapSchedule:
-        return AdaptiveVwapSchedule(
-            100 * SECOND, SECOND, bins[0], bins[-1], bins, expected, capacity_rate=rate
-        )
-
-    # A tenth of 900 shares can be done after the first bin: 90 of 100, as the curve has it anyway.
-    assert order(0.1).target_nanos(bins[1]) == order(0.0).target_nanos(bins[1]) == 10 * SECOND
-    # A twentieth: 45 of 100, so 55 are due with the first bin, and each bin after it brings 5.
-    tight = order(0.05)
-    assert [tight.target_nanos(edge) // SECOND for edge in bins[1:]] == [
-        55,
-        60,
-        65,
-        70,
-        75,
-        80,
-        85,
-        90,
-        95,
-        100,
-    ]
-    # Twice the volume than was expected comes: it can be later again, but nothing is taken back.
-    tight.revise(bins[1], [200.0] * 10)
-    assert tight.target_nanos(bins[1]) == 55 * SECOND
-    assert tight.target_nanos(bins[2]) == 55 * SECOND
-    assert tight.target_nanos(bins[-1]) == 100 * SECOND
-
-
 def test_a_percentage_of_volume_counts_anew_after_a_correction() -> None:
     schedule = PovSchedule(1000, 1, 0, 100, 0.5, 10)
     add(schedule, [(5, 100), (25, 60)])
