@@ -1,8 +1,9 @@
 """The head: what the decoder's hidden states and a text's own words say together about its label.
 
-A linear layer over hidden states of several layers (the mean over the text's tokens and the state at the
-place of the answer), the label tokens' scores and hashed n-grams, with a temperature. Its figures are made
-by `python -m triton_models.train_head`.
+One softmax regression over three views of a text: hidden states of several layers (the mean over the text's
+tokens and the state at the place of the answer) with the label tokens' scores; waves over those states,
+which let the answer bend where a plane cannot; and hashed n-grams. Its figures are made by
+`python -m triton_models.train_head`.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ STATE_NAMES = (
 )
 """The parts of a state vector, in their order."""
 LAYERS = tuple(sorted({layer for layer in (*MEAN_LAYERS, *LAST_LAYERS) if layer > 0}))
+WAVE_SEED = 0
+"""Draws the waves' frequencies, so that no file has to keep them."""
 
 
 def state_vector(parts: Mapping[str, NDArray[np.floating]]) -> Reals:
@@ -39,18 +42,58 @@ def state_vector(parts: Mapping[str, NDArray[np.floating]]) -> Reals:
 
 
 @dataclass(frozen=True)
+class Space:
+    """Where state vectors lie; learnt from texts without their labels.
+
+    Args:
+        centre: `[features]`.
+        spread: `[features]`; a standardised state is its distance from the centre in spreads.
+        kernel_width: of the kernel that the waves stand for; 1 is the average distance of two texts.
+        frequencies: of the waves, `[features, waves]`; drawn again wherever a head is loaded.
+    """
+
+    centre: Reals
+    spread: Reals
+    kernel_width: float
+    frequencies: Reals
+
+    @classmethod
+    def drawn(cls, centre: Reals, spread: Reals, kernel_width: float, waves: int) -> Space:
+        """Return the space with so many waves: the same on every machine, under every version of numpy."""
+        # A RandomState keeps its stream, a Generator may not (NEP 19); fitting and serving differ in numpy.
+        draw = np.random.RandomState(WAVE_SEED)
+        distance = np.sqrt(2 * len(centre))
+        frequencies = draw.standard_normal((len(centre), waves)) / (kernel_width * distance)
+        return cls(centre, spread, kernel_width, frequencies.astype(np.float32))
+
+    def standardised(self, states: Reals) -> Reals:
+        """Return `[texts, features]`, with mean 0 and spread 1 over the texts the space was learnt from."""
+        return (states - self.centre) / self.spread
+
+    def waves(self, standardised: Reals) -> Reals:
+        """Return `[texts, 2 * waves]`, whose products are near a Gaussian kernel (Rahimi and Recht 2007)."""
+        phases = standardised @ self.frequencies
+        found: Reals = np.concatenate([np.cos(phases), np.sin(phases)], axis=1)
+        return found / np.float32(np.sqrt(self.frequencies.shape[1]))
+
+
+@dataclass(frozen=True)
 class Head:
     """A fitted head.
 
     Args:
-        states: weights of the state vector, `[features, 3]`, standardisation included.
+        space: where states lie.
+        states: weights of the standardised states, `[features, 3]`.
+        waves: weights of the waves, `[2 * waves, 3]`.
         words: weights of the buckets, `[BUCKETS, 3]`.
         rarity: of each bucket, `[BUCKETS]`; 0 for one that no fitted text had.
         bias: `[3]`.
         name: tells heads apart; part of MODEL_VERSION.
     """
 
+    space: Space
     states: Reals
+    waves: Reals
     words: Reals
     rarity: Reals
     bias: Reals
@@ -61,16 +104,28 @@ class Head:
         """Return the head of a file, named after its content. Raises ValueError when its shape is wrong."""
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         with np.load(path) as stored:
-            parts = {name: stored[name].astype(np.float32) for name in ("states", "words", "rarity", "bias")}
+            if missing := set(_STORED) - set(stored.files):
+                raise ValueError(f"{path} holds no head of this version of the code: no {min(missing)}")
+            parts = {name: stored[name].astype(np.float32) for name in _STORED}
         if parts["words"].shape != (BUCKETS, 3) or parts["states"].shape[1:] != (3,):
-            raise ValueError(f"{path} holds no head of this version of the code")
-        return cls(**parts, name=f"head_{digest[:8]}")
+            raise ValueError(f"{path} holds no head of this version of the code: another shape")
+        space = Space.drawn(
+            parts.pop("centre"),
+            parts.pop("spread"),
+            float(parts.pop("kernel_width")),
+            waves=len(parts["waves"]) // 2,
+        )
+        return cls(space=space, **parts, name=f"head_{digest[:8]}")
 
     def save(self, path: Path) -> None:
         """Write the figures, in half precision where that is what was fitted."""
         np.savez_compressed(
             path,
+            centre=self.space.centre,
+            spread=self.space.spread,
+            kernel_width=self.space.kernel_width,
             states=self.states,
+            waves=self.waves,
             words=self.words.astype(np.float16),
             rarity=self.rarity.astype(np.float16),
             bias=self.bias,
@@ -81,13 +136,19 @@ class Head:
         return replace(
             self,
             states=self.states / temperature,
+            waves=self.waves / temperature,
             words=self.words / temperature,
             bias=(self.bias / temperature + bias).astype(np.float32),
         )
 
+    def from_states(self, states: Reals) -> Reals:
+        """Return the logits `[texts, 3]` before a text's words are heard."""
+        standardised = self.space.standardised(states)
+        return standardised @ self.states + self.space.waves(standardised) @ self.waves + self.bias
+
     def scores(self, states: Reals, texts: Sequence[str]) -> Reals:
         """Return `[texts, 3]`: bearish, neutral, bullish; each row a distribution."""
-        logits = states @ self.states + self.bias
+        logits = self.from_states(states)
         for row, text in enumerate(texts):
             logits[row] += self._from_words(text)
         powers = np.exp(logits - logits.max(axis=1, keepdims=True))
@@ -102,3 +163,6 @@ class Head:
             if weights:
                 found += np.fromiter(weights.values(), np.float32) @ self.words[list(weights)]
         return found
+
+
+_STORED = ("centre", "spread", "kernel_width", "states", "waves", "words", "rarity", "bias")

@@ -19,9 +19,18 @@ import sklearn
 from numpy.typing import NDArray
 from scipy.special import softmax
 
-from triton_models.head import HEAD_FILE, STATE_NAMES, Head, state_vector
+from triton_models.head import HEAD_FILE, STATE_NAMES, WAVE_SEED, Head, state_vector
 from triton_models.train_head.corpus import HELD_OUT_PERCENT, Example, read_examples
-from triton_models.train_head.fitting import FOLDS, Recipe, Words, calibration, fit, logits_of, out_of_fold
+from triton_models.train_head.fitting import (
+    FOLDS,
+    Recipe,
+    Words,
+    calibration,
+    fit,
+    logits_of,
+    out_of_fold,
+    space_of,
+)
 from triton_models.train_head.scores import Scores, scores_of, tfidf_probabilities, vader_probabilities
 from triton_models.train_head.states import states_of
 
@@ -59,10 +68,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     weights = np.where(corpus.source == 0, 1.0, recipe.second_weight).astype(np.float32)
     fitted = corpus.rows(held_out=False)
     print(f"fitting on {len(fitted):,} texts, {FOLDS} times for calibration and once for good", flush=True)
-    unseen = out_of_fold(states, words, corpus.labels, weights, corpus.folds, fitted, recipe)
+    space = space_of(states[fitted], recipe)
+    unseen = out_of_fold(space, states, words, corpus.labels, weights, corpus.folds, fitted, recipe)
     first = fitted[corpus.source[fitted] == 0]
     temperature, bias = calibration(unseen[first], corpus.labels[first])
-    head = fit(states, words, corpus.labels, weights, fitted, recipe).calibrated(temperature, bias)
+    head = fit(space, states, words, corpus.labels, weights, fitted, recipe).calibrated(temperature, bias)
     unseen = unseen / temperature + bias
     calibrations = {}
     for number, name in enumerate(corpus.names):
@@ -86,7 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "fitted_texts": len(fitted),
         "states": list(STATE_NAMES),
         "recipe": asdict(recipe),
-        "seed": "none: L-BFGS draws nothing",
+        "seed": f"{WAVE_SEED}, of the waves' frequencies; L-BFGS draws nothing",
         "scikit_learn": sklearn.__version__,
         "temperature": round(temperature, 4),
         "bias": bias.round(4).tolist(),

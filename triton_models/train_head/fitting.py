@@ -1,4 +1,4 @@
-"""Fits the head: a penalised logistic regression over states and words, then its temperature out of fold."""
+"""Fits the head: a penalised softmax regression over states, waves and words; its temperature out of fold."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize, sparse
-from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score
 
-from triton_models.head import Head
+from triton_models.head import Head, Space
 from triton_models.lexical import BUCKETS, families, unit_weights
 
 Reals = NDArray[np.float32]
@@ -27,13 +26,19 @@ class Recipe:
     Args:
         penalty_inverse: C of the regression; larger fits closer.
         state_scale: length of a standardised state feature beside the words' unit length.
+        wave_scale: length of all of a text's waves together beside it.
+        waves: how many, each with its cosine and its sine.
+        kernel_width: of the kernel that the waves stand for; 1 is the average distance of two texts.
         most_iterations: of the optimiser (L-BFGS, which draws nothing at random).
         second_weight: weight of an example of the second file beside one of the first.
     """
 
     penalty_inverse: float = 3.0
     state_scale: float = 0.02
-    most_iterations: int = 150
+    wave_scale: float = 1.4
+    waves: int = 1024
+    kernel_width: float = 0.7
+    most_iterations: int = 100
     second_weight: float = 0.25
 
 
@@ -70,37 +75,91 @@ class Words:
         return sparse.csr_matrix((np.array(values, np.float32), indices, ends), shape=(len(rows), BUCKETS))
 
 
+def space_of(states: Reals, recipe: Recipe) -> Space:
+    """Return the space of the states, `[texts, features]`; no label is asked for."""
+    spread = states.std(axis=0) + np.float32(1e-6)
+    return Space.drawn(states.mean(axis=0), spread, recipe.kernel_width, recipe.waves)
+
+
 def fit(
-    states: Reals, words: Words, labels: Labels, weights: Reals, rows: NDArray[np.int64], recipe: Recipe
+    space: Space,
+    states: Reals,
+    words: Words,
+    labels: Labels,
+    weights: Reals,
+    rows: NDArray[np.int64],
+    recipe: Recipe,
 ) -> Head:
     """Return a head fitted on the named rows, with temperature 1."""
-    centre, spread = states[rows].mean(axis=0), states[rows].std(axis=0) + 1e-6
-    scale = recipe.state_scale / spread
+    standardised = space.standardised(states[rows])
+    waves = space.waves(standardised)
+    level = waves.mean(axis=0)
+    dense = np.hstack([standardised * recipe.state_scale, (waves - level) * recipe.wave_scale])
     rarity = words.rarity(rows)
-    features = sparse.hstack(
-        [words.matrix(rows, rarity), sparse.csr_matrix((states[rows] - centre) * scale)], format="csr"
+    by_word, by_dense, bias = softmax_regression(
+        words.matrix(rows, rarity), dense, labels[rows], weights[rows], recipe
     )
-    model = LogisticRegression(C=recipe.penalty_inverse, max_iter=recipe.most_iterations)
-    model.fit(features, labels[rows], sample_weight=weights[rows])
-    by_word, by_state = model.coef_[:, :BUCKETS].T, model.coef_[:, BUCKETS:].T
+    by_state, by_wave = np.split(by_dense, [states.shape[1]])
+    by_wave = by_wave * recipe.wave_scale
     return Head(
-        states=(by_state * scale[:, None]).astype(np.float32),
+        space,
+        states=by_state * recipe.state_scale,
+        waves=by_wave,
         words=by_word.astype(np.float16).astype(np.float32),
         rarity=rarity,
-        bias=(model.intercept_ - (centre * scale) @ by_state).astype(np.float32),
+        bias=bias - level @ by_wave,
         name="",
     )
+
+
+def softmax_regression(
+    counts: sparse.csr_matrix, dense: Reals, labels: Labels, weights: Reals, recipe: Recipe
+) -> tuple[Reals, Reals, Reals]:
+    """Return weights of the sparse features, of the dense ones, `[features, labels]`, and `[labels]` of none.
+
+    Minimises the weighted sum of the cross-entropies plus half the weights' square over C, as scikit-learn
+    does, which takes either kind of features but not both side by side without making the dense ones sparse.
+    """
+    rare = counts.shape[1]
+    transposed = counts.T.tocsr()
+    truth = np.eye(3, dtype=np.float32)[labels]
+    heavy = weights.astype(np.float32)[:, None]
+    penalty = np.float32(1 / recipe.penalty_inverse)
+
+    def cost(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        guess = flat.astype(np.float32).reshape(-1, 3)
+        by_word, by_dense, bias = guess[:rare], guess[rare:-1], guess[-1]
+        logits = counts @ by_word + dense @ by_dense + bias
+        logits -= logits.max(axis=1, keepdims=True)
+        powers = np.exp(logits)
+        totals = powers.sum(axis=1, keepdims=True)
+        misses = (powers / totals - truth) * heavy
+        slope = np.vstack([transposed @ misses, dense.T @ misses, misses.sum(axis=0)])
+        slope[:-1] += penalty * guess[:-1]
+        loss = float((heavy * (np.log(totals) - (truth * logits).sum(axis=1, keepdims=True))).sum())
+        return loss + float(penalty * (guess[:-1] ** 2).sum() / 2), slope.ravel().astype(np.float64)
+
+    found = optimize.minimize(
+        cost,
+        np.zeros((rare + dense.shape[1] + 1) * 3),
+        jac=True,
+        method="L-BFGS-B",
+        options={"maxiter": recipe.most_iterations, "ftol": 1e-7},
+    )
+    guess = found.x.astype(np.float32).reshape(-1, 3)
+    return guess[:rare], guess[rare:-1], guess[-1]
 
 
 def logits_of(head: Head, states: Reals, words: Words, rows: NDArray[np.int64]) -> NDArray[np.float64]:
     """Return `[rows, 3]`, in bulk what `Head.scores` does text by text."""
     logits: NDArray[np.float64] = (
-        states[rows] @ head.states + head.bias + words.matrix(rows, head.rarity) @ head.words
+        head.from_states(states[rows]) + words.matrix(rows, head.rarity) @ head.words
     ).astype(np.float64)
     return logits
 
 
 def out_of_fold(
+    space: Space,
     states: Reals,
     words: Words,
     labels: Labels,
@@ -114,7 +173,7 @@ def out_of_fold(
     for fold in range(FOLDS):
         apart = folds[rows] % FOLDS == fold
         seen, unseen = rows[~apart], rows[apart]
-        head = fit(states, words, labels, weights, seen, recipe)
+        head = fit(space, states, words, labels, weights, seen, recipe)
         logits[unseen] = logits_of(head, states, words, unseen)
     return logits
 

@@ -6,10 +6,21 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import sparse
+from sklearn.linear_model import LogisticRegression
 
-from triton_models.head import HEAD_FILE, Head
+from triton_models.head import HEAD_FILE, Head, Space
 from triton_models.lexical import BUCKETS, WORD_BUCKETS, families, unit_weights
-from triton_models.train_head.fitting import Recipe, Words, calibration, fit, logits_of, out_of_fold
+from triton_models.train_head.fitting import (
+    Recipe,
+    Words,
+    calibration,
+    fit,
+    logits_of,
+    out_of_fold,
+    softmax_regression,
+    space_of,
+)
 
 TEXTS = [
     f"{name} {verb} {amount} percent after {cause}"
@@ -20,6 +31,7 @@ TEXTS = [
 ]
 LABELS = np.array([("falls", "closes", "rises").index(text.split()[1]) for text in TEXTS])
 ROWS = np.arange(len(TEXTS))
+RECIPE = Recipe(waves=64)
 
 
 def states() -> np.ndarray:
@@ -30,7 +42,15 @@ def states() -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def fitted() -> Head:
-    return fit(states(), Words(TEXTS), LABELS, np.ones(len(TEXTS), np.float32), ROWS, Recipe())
+    return fit(
+        space_of(states(), RECIPE),
+        states(),
+        Words(TEXTS),
+        LABELS,
+        np.ones(len(TEXTS), np.float32),
+        ROWS,
+        RECIPE,
+    )
 
 
 def test_a_head_learns_what_words_say(fitted: Head) -> None:
@@ -65,12 +85,49 @@ def test_out_of_fold_logits_come_from_heads_that_did_not_see_the_text() -> None:
     folds = np.arange(len(TEXTS)) % 10
     weights = np.ones(len(TEXTS), np.float32)
     rows = np.flatnonzero(folds > 1)
-    logits = out_of_fold(states(), Words(TEXTS), LABELS, weights, folds, rows, Recipe())
+    space = space_of(states()[rows], RECIPE)
+    logits = out_of_fold(space, states(), Words(TEXTS), LABELS, weights, folds, rows, RECIPE)
     assert (logits[folds <= 1] == 0).all()
     fold = rows[folds[rows] % 3 == 0]
     seen = rows[folds[rows] % 3 != 0]
-    head = fit(states(), Words(TEXTS), LABELS, weights, seen, Recipe())
+    head = fit(space, states(), Words(TEXTS), LABELS, weights, seen, RECIPE)
     assert np.allclose(logits[fold], logits_of(head, states(), Words(TEXTS), fold))
+
+
+def test_waves_stand_for_a_gaussian_kernel() -> None:
+    draw = np.random.default_rng(5)
+    points = draw.normal(size=(20, 6)).astype(np.float32)
+    waves = Space.drawn(np.zeros(6, np.float32), np.ones(6, np.float32), 0.8, waves=20_000).waves(points)
+    squares = ((points[:, None] - points[None]) ** 2).sum(axis=2)
+    assert np.allclose(waves @ waves.T, np.exp(-squares / (2 * 0.8**2 * 2 * 6)), atol=0.03)
+
+
+def test_waves_tell_apart_what_no_plane_can() -> None:
+    draw = np.random.default_rng(11)
+    points = draw.normal(size=(600, 2)).astype(np.float32)
+    labels = np.where(points[:, 0] * points[:, 1] > 0, 2, 0)
+    recipe = Recipe(waves=128, wave_scale=10.0)
+    nothing_said = Words([""] * len(points))
+    rows, unseen = np.arange(400), np.arange(400, 600)
+    weights = np.ones(len(points), np.float32)
+    head = fit(space_of(points[rows], recipe), points, nothing_said, labels, weights, rows, recipe)
+    assert (logits_of(head, points, nothing_said, unseen).argmax(axis=1) == labels[unseen]).mean() > 0.9
+
+
+def test_the_regression_is_scikit_learns_on_both_kinds_of_features() -> None:
+    draw = np.random.default_rng(2)
+    rare = sparse.random(300, 40, density=0.1, format="csr", random_state=4, dtype=np.float32)
+    dense = draw.normal(size=(300, 5)).astype(np.float32)
+    labels = draw.integers(0, 3, size=300)
+    weights = draw.uniform(0.2, 1.0, size=300).astype(np.float32)
+    recipe = Recipe(penalty_inverse=0.5, most_iterations=500)
+    by_word, by_dense, bias = softmax_regression(rare, dense, labels, weights, recipe)
+    model = LogisticRegression(C=0.5, max_iter=2000, tol=1e-8)
+    both = np.hstack([rare.toarray(), dense])
+    model.fit(both, labels, sample_weight=weights)
+    logits = rare @ by_word + dense @ by_dense + bias
+    chances = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    assert np.allclose(chances, model.predict_proba(both), atol=2e-3)
 
 
 def test_calibration_finds_the_temperature_that_logits_were_multiplied_with() -> None:
@@ -98,11 +155,25 @@ def test_links_say_nothing() -> None:
 
 def test_a_file_of_another_shape_is_no_head(tmp_path: Path) -> None:
     path = tmp_path / "head.npz"
-    np.savez(path, states=np.zeros((4, 3)), words=np.zeros((8, 3)), rarity=np.zeros(8), bias=np.zeros(3))
-    with pytest.raises(ValueError, match="holds no head"):
+    parts = {
+        "centre": np.zeros(4),
+        "spread": np.ones(4),
+        "kernel_width": np.float32(1),
+        "states": np.zeros((4, 3)),
+        "waves": np.zeros((6, 3)),
+        "words": np.zeros((8, 3)),
+        "rarity": np.zeros(8),
+        "bias": np.zeros(3),
+    }
+    np.savez(path, **parts)
+    with pytest.raises(ValueError, match="another shape"):
+        Head.load(path)
+    del parts["waves"]
+    np.savez(path, **parts)
+    with pytest.raises(ValueError, match="no waves"):
         Head.load(path)
 
 
 def test_the_committed_head_loads_and_is_small() -> None:
-    assert HEAD_FILE.stat().st_size < 2_000_000
+    assert HEAD_FILE.stat().st_size < 1_000_000
     assert Head.load().words.shape == (BUCKETS, 3)
