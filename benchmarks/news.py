@@ -12,6 +12,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from benchmarks import _pumps
+from benchmarks._month import simulated_month
 from benchmarks._post_feed import SECRET, SYMBOLS, Feed, what_is_kept
 from benchmarks.report import Options, Row
 from servers.model.clock import WallClock
@@ -26,6 +28,7 @@ from servers.news.publishing import Publisher
 POSTS = 100_000
 GROUP = 200
 RELEVANT_A_DAY = 10_000
+MONTHS, VOICES, TWO_MINUTES_SECONDS = (1, 2, 3), (12, 20), 120.0
 
 
 class InstantReader:
@@ -95,7 +98,10 @@ async def run(options: Options) -> list[Row]:
         leaks = await _leaks_after_deletion(engine, store, Path(folder))
         await store.close()
     relevant_a_second = reader.items / seconds
+    options.progress("the posts are in; now the simulated month and the announcements of pumps")
     return [
+        *_month_rows(),
+        *_pump_rows(),
         Row(
             "posts_per_second",
             POSTS / seconds,
@@ -122,6 +128,40 @@ async def run(options: Options) -> list[Row]:
         Row(
             "files_with_deleted_text", leaks, "files", 0, "max", f"{feed.planted} planted posts, all deleted"
         ),
+    ]
+
+
+def _month_rows() -> list[Row]:
+    """Measure what is alerted in simulated months, and how soon a planted burst is."""
+    rows = []
+    for voices in VOICES:
+        months = [simulated_month(seed, voices) for seed in MONTHS]
+        seconds = [one for month in months for one in month.seconds]
+        soon = sum(one is not None and one <= TWO_MINUTES_SECONDS for one in seconds) / len(seconds)
+        alerts = sum(month.alerts for month in months)
+        wrong = sum(month.false_alerts for month in months) / max(1, alerts)
+        pumps = sum(month.called_pumps for month in months) / max(1, alerts)
+        note = f"{len(seconds)} bursts of {voices} authors, {len(months)} months"
+        rows += [
+            Row(f"bursts_of_{voices}_alerted", soon, "share", None, "min", f"in two minutes; {note}"),
+            Row(f"false_alert_share_{voices}", wrong, "share", 0.15, "max", f"of {alerts} alerts; {note}"),
+            Row(f"bursts_called_pumps_{voices}", pumps, "share", None, "max", "there is no pump in them"),
+        ]
+    return rows
+
+
+def _pump_rows() -> list[Row]:
+    """Measure PUMP_SUSPECTED on the groups and the posts that no rule was made with."""
+    if not _pumps.is_there():
+        return [Row("pump_recall", None, "share", None, "min", "../shared/data is not there")]
+    found = _pumps.measure("held_out")
+    ordinary = f"of {found.ordinary:,} real posts, held out"
+    return [
+        Row(
+            "pump_recall", found.found / found.announced, "share", None, "min", f"{found.announced} held out"
+        ),
+        Row("pump_false_share", found.alerts / found.ordinary, "share", None, "max", ordinary),
+        Row("pump_false_share_by_words", found.calls / found.ordinary, "share", None, "max", ordinary),
     ]
 
 

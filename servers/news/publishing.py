@@ -11,7 +11,7 @@ from servers.news.domain.desk import Trend
 from servers.news.domain.post import Post
 
 KEPT_CHANGES = 20_000
-ENTITIES_PAUSE_SECONDS = 0.1
+ENTITIES_PAUSE_SECONDS = 0.25
 """Between two words on what posts say: summing them up takes time, and changes come in hundreds."""
 
 

@@ -16,7 +16,7 @@ WINDOW_SECONDS = 300
 QUIET_SECONDS = 1_800
 """After an alert nothing new is said of the entity for so long."""
 FEWEST_AUTHORS = 7
-ZSCORE_FROM = 8.0
+ZSCORE_FROM = 7.5
 SUM_FROM = 30.0
 SUM_SLACK = 1.5
 """Standard deviations of excess that add nothing to the sum."""
@@ -138,7 +138,8 @@ class BurstWatch:
         self._sum = max(0.0, self._sum + (authors - usual.mean) / usual.deviation - SUM_SLACK)
         if end_nanos < self._quiet_until:
             return
-        self._all.learn(authors)
+        if authors:  # empty nights say nothing of an hour that nobody knows yet
+            self._all.learn(authors)
         week = hour_of_week(end_nanos - 1)
         self._of_day.setdefault(week % 24, Usual()).learn(authors)
         self._of_week.setdefault(week, Usual()).learn(authors)

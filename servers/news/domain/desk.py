@@ -10,14 +10,20 @@ from enum import IntEnum
 from servers.news.domain.aggregate import Aggregate, aggregate
 from servers.news.domain.bursts import Burst, BurstWatch
 from servers.news.domain.linking import Linker
-from servers.news.domain.post import SPAM_FROM, Post, PostKind, PostLink, Reading
+from servers.news.domain.post import MARKET, SPAM_FROM, Post, PostKind, PostLink, Reading
+from servers.news.domain.pumps import PRELUDE_SECONDS, PUMP_ABOVE, is_prelude, pump_score
 from servers.news.domain.repeats import Repeats
 from servers.news.domain.spam import spam_score
 
 HOUR_NANOS = 3_600 * 10**9
 KEPT_NANOS = 12 * HOUR_NANOS
 """Posts that are older have faded out of every aggregate."""
-PUMP_SCORE, PUMP_FOLLOWERS = 0.3, 300.0
+PUMP_FOLLOWERS = 300.0
+PUMP_NANOS = 2 * HOUR_NANOS
+"""What is suspected to be pumped stays so for as long after the last sign of it."""
+MOST_PRELUDES = 10_000
+MOST_CALLED = 2
+"""Who names more calls for nothing."""
 MOST_TRENDS = 10_000
 
 
@@ -82,6 +88,8 @@ class Desk:
         self._watches: dict[tuple[str, PostKind], BurstWatch] = {}
         self._author_times: dict[str, deque[int]] = {}
         self._pumps: dict[str, int] = {}
+        self._preludes: dict[str, int] = {}
+        """When an author last prepared a pump; see `pumps.is_prelude`."""
 
     @property
     def entities(self) -> list[str]:
@@ -101,6 +109,8 @@ class Desk:
         ]
         for post_id in old:
             self._unlink(self.posts.pop(post_id))
+            # Who says so tomorrow what somebody said today does not repeat it.
+            self._repeats.forget(post_id)
         return old
 
     def take(self, post: Post) -> tuple[Post, list[Trend]]:
@@ -152,7 +162,7 @@ class Desk:
             figures[1][0],
             figures[0][1],
             figures[1][1],
-            self.now_nanos < self._pumps.get(entity, 0),
+            self._is_suspected(entity),
             tuple(post_id for post_id, _ in weights),
             "" if heaviest is None else heaviest.traceparent,
             self.now_nanos,
@@ -184,33 +194,67 @@ class Desk:
     def _watch(self, post: Post) -> list[Trend]:
         """Count the author for every entity. Repeats count here: a campaign is many voices."""
         found = []
+        is_call = self._is_call(post)
         for link in post.links:
             watch = self._watches.setdefault((link.entity, post.kind), BurstWatch())
             burst = watch.take(post.author_digest, post.event_time_nanos)
             if burst is not None:
                 found.append(self._alert(link.entity, post.kind, burst))
+            if is_call and link.entity != MARKET and not self._is_suspected(link.entity):
+                found += self._called(link.entity, watch, post.event_time_nanos)
         return found
+
+    def _is_suspected(self, entity: str) -> bool:
+        return self.now_nanos < self._pumps.get(entity, 0)
+
+    def _is_call(self, post: Post) -> bool:
+        """Whether a post calls for buying what it names; remembers who prepares such a call."""
+        if post.kind is not PostKind.SOCIAL:
+            return False
+        since = post.event_time_nanos - PRELUDE_SECONDS * 10**9
+        follows = self._preludes.get(post.author_digest, since - 1) >= since
+        if is_prelude(post.text):
+            self._preludes.pop(post.author_digest, None)
+            self._preludes[post.author_digest] = post.event_time_nanos
+            if len(self._preludes) > MOST_PRELUDES:
+                self._preludes.pop(next(iter(self._preludes)))
+        if len(post.links) > MOST_CALLED:
+            return False
+        return pump_score(post.text, follows_prelude=follows) > PUMP_ABOVE
+
+    def _called(self, entity: str, watch: BurstWatch, time_nanos: int) -> list[Trend]:
+        """Return the alert of a call; none when there is news, which gives a reason of its own."""
+        current = self.sentiment(entity)
+        if current.news.post_count:
+            return []
+        self._pumps[entity] = self.now_nanos + PUMP_NANOS
+        usual = watch.usual(time_nanos).mean
+        burst = Burst(time_nanos, time_nanos, watch.author_count, usual, watch.zscore(time_nanos))
+        message = f"a post calls for buying {entity} together, and there is no news"
+        return [self._trend(TrendKind.PUMP_SUSPECTED, entity, burst, current.social.score, message)]
 
     def _alert(self, entity: str, kind: PostKind, burst: Burst) -> Trend:
         current = self.sentiment(entity)
-        is_pump = kind is PostKind.SOCIAL and self._looks_like_a_pump(entity, burst, current)
+        is_pump = kind is PostKind.SOCIAL and (
+            self._is_suspected(entity) or self._looks_like_a_pump(entity, burst, current)
+        )
         if is_pump:
-            self._pumps[entity] = self.now_nanos + 2 * HOUR_NANOS
+            self._pumps[entity] = self.now_nanos + PUMP_NANOS
         score = current.news.score if kind is PostKind.NEWS else current.social.score
         minutes = (burst.event_time_nanos - burst.start_time_nanos) / 6e10
         message = (
             f"{burst.author_count} authors on {entity} in {minutes:.0f} minutes, "
             f"{burst.usual_author_count:.1f} are usual ({burst.zscore:.1f} standard deviations)"
         )
-        self.trend_count += 1
-        trend = Trend(
-            self.trend_count,
-            TrendKind.PUMP_SUSPECTED if is_pump else TrendKind.BURST,
-            entity,
-            burst,
-            score,
-            message + ("; few independent voices and no news" if is_pump else ""),
+        if is_pump:
+            message += "; few independent voices and no news, or a call to buy together"
+        return self._trend(
+            TrendKind.PUMP_SUSPECTED if is_pump else TrendKind.BURST, entity, burst, score, message
         )
+
+    def _trend(self, kind: TrendKind, entity: str, burst: Burst, score: float, message: str) -> Trend:
+        self.trend_count += 1
+        trend = Trend(self.trend_count, kind, entity, burst, score, message)
         self.trends.append(trend)
         return trend
 

@@ -1,4 +1,4 @@
-"""From a text to the entities that it speaks of: cashtags, then names, then the market's own words.
+"""From a text to the entities that it speaks of: cashtags, other symbols, names, the market's own words.
 
 Names are found in one pass over the text, all at once. Source: Aho and Corasick, "Efficient string matching:
 an aid to bibliographic search", 1975.
@@ -14,6 +14,8 @@ import ahocorasick
 from servers.news.domain.post import MARKET, LinkKind, PostLink
 
 CASHTAG_CONFIDENCE, NAME_CONFIDENCE, SHORT_NAME_CONFIDENCE, MARKET_CONFIDENCE = 1.0, 0.9, 0.6, 0.7
+SYMBOL_CONFIDENCE = 0.85
+"""Of a symbol in capitals that is given as one without a cashtag."""
 CONTEXT_CONFIDENCE = 0.85
 """Of a short name that stands beside a word of the trade."""
 SHORT_NAME = 5
@@ -25,6 +27,14 @@ _CONTEXT = re.compile(
     r"quarter(ly)?|investors?|nasdaq|nyse)\b"
 )
 _CASHTAG = re.compile(r"(?<![\w$])\$([A-Za-z][A-Za-z0-9.\-]{0,9})(?![\w$])")
+_SYMBOL = r"[A-Z0-9]{2,10}"
+_GIVEN_AS_SYMBOL = re.compile(
+    # a hashtag; a pair; what follows "the coin is", "ticker:"; a text that is nothing else
+    rf"(?<![\w#])#({_SYMBOL})\b|"
+    rf"\b({_SYMBOL})/(?:BTC|ETH|BNB|USDT?|EUR)\b|"
+    rf"\b(?i:coin|token|ticker|symbol|signal|pick)\b[^.!?\n]{{0,60}}?(?:(?i:\bis\b)|[:=>])\W*({_SYMBOL})\b|"
+    rf"\A\W*({_SYMBOL})\W*\Z"
+)
 
 
 class Linker:
@@ -56,6 +66,10 @@ class Linker:
             symbol = match.group(1).upper().rstrip(".-")
             if symbol in self._symbols:
                 found[symbol] = PostLink(symbol, LinkKind.CASHTAG, CASHTAG_CONFIDENCE)
+        for match in _GIVEN_AS_SYMBOL.finditer(text):
+            symbol = next(filter(None, match.groups()))
+            if symbol in self._symbols:
+                found.setdefault(symbol, PostLink(symbol, LinkKind.CASHTAG, SYMBOL_CONFIDENCE))
         folded = text.casefold()
         has_context = _CONTEXT.search(folded) is not None
         for end, (name, symbols) in self._names.iter(folded):
