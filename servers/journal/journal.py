@@ -146,7 +146,8 @@ class Journal:
 
         `positions` (how far each followed stream was taken in) and `snapshots` are stored in the same
         transaction; with no entries they are stored alone. A caller that is cancelled while it waits
-        does not take its entries back.
+        does not take its entries back: its cancellation waits for the commit and takes effect at its next
+        await, so that state which is changed right after this returns never lacks what the journal has.
 
         Raises AlreadyExists REQUEST_ID_REUSED for a request id that is kept already, ResourceExhausted
         DISK_FULL when nothing was stored for want of space, FailedPrecondition STALE_EPOCH when another
@@ -164,7 +165,10 @@ class Journal:
         self._pending.append(_Append(entries, positions or {}, snapshots or {}, done))
         self._pending_requests.update(requests)
         self._arrived.set()
-        return await asyncio.shield(done)
+        try:
+            return await asyncio.shield(done)
+        except asyncio.CancelledError:
+            return await _whatever_becomes_of_the_caller(done)
 
     async def save_snapshot(self, name: str, sequence: int, payload: bytes) -> None:
         """Keep `payload` as the state as of `sequence`, in place of the snapshot kept under `name`."""
@@ -379,3 +383,17 @@ def _stopped_by(error: BaseException) -> TapelineError:
     if isinstance(error, StoreFenced):
         return FailedPrecondition("STALE_EPOCH", str(error))
     return Internal("JOURNAL_FAILED", f"the journal has stopped: {error}")
+
+
+async def _whatever_becomes_of_the_caller(done: asyncio.Future[range]) -> range:
+    """Wait for a commit in a task that was cancelled; then cancel the task again, for its next await."""
+    task = asyncio.current_task()
+    assert task is not None
+    task.uncancel()
+    while not done.done():
+        try:
+            await asyncio.wait([done])
+        except asyncio.CancelledError:
+            task.uncancel()
+    task.cancel()
+    return done.result()

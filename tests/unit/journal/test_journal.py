@@ -76,10 +76,13 @@ class SlowStore(MemoryStore):
         super().__init__(disk)
         self.may_commit = threading.Event()
         self.is_committing = threading.Event()
+        self.fault: OSError | None = None
 
     def commit(self) -> None:
         self.is_committing.set()
         self.may_commit.wait(10)
+        if self.fault is not None:
+            raise self.fault
         super().commit()
 
 
@@ -129,18 +132,50 @@ async def test_a_group_is_bounded(open_journal: OpenJournal, disk: MemoryDisk) -
     assert disk.commits == 3
 
 
-async def test_a_cancelled_caller_does_not_take_its_events_back(
+async def test_a_caller_that_is_cancelled_during_its_commit_still_takes_in_what_was_committed(
     open_journal: OpenJournal, disk: MemoryDisk
 ) -> None:
     store = SlowStore(disk)
     journal = await open_journal(store=store)
-    caller = asyncio.create_task(journal.append(entries("a")))
+    taken: list[range] = []
+    went_on = False
+
+    async def call() -> None:
+        nonlocal went_on
+        taken.append(await journal.append(entries("a")))
+        await asyncio.sleep(0)
+        went_on = True
+
+    caller = asyncio.create_task(call())
     await asyncio.to_thread(store.is_committing.wait, 10)
-    caller.cancel()
+    for _ in range(3):  # however often it is told
+        caller.cancel()
+        await asyncio.sleep(0)
+    assert not caller.done()
+    store.may_commit.set()
     with pytest.raises(asyncio.CancelledError):
         await caller
-    store.may_commit.set()
+    assert taken == [range(1, 2)]
+    assert not went_on
     assert await journal.append(entries("b")) == range(2, 3)
+
+
+async def test_a_caller_that_is_cancelled_hears_why_its_commit_failed(
+    open_journal: OpenJournal, disk: MemoryDisk
+) -> None:
+    store = SlowStore(disk)
+    journal = await open_journal(store=store)
+    first = asyncio.create_task(journal.append(entries("a")))
+    await asyncio.to_thread(store.is_committing.wait, 10)
+    caller = asyncio.create_task(journal.append(entries("b")))
+    await asyncio.sleep(0)
+    caller.cancel()
+    store.fault = OSError("the disk is gone")
+    store.may_commit.set()
+    with pytest.raises(Internal) as failed:
+        await caller
+    assert failed.value.reason == "JOURNAL_FAILED"
+    await asyncio.gather(first, return_exceptions=True)
 
 
 async def test_the_answer_to_a_request_is_kept_for_24_hours(
