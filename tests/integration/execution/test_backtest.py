@@ -105,7 +105,7 @@ async def test_a_study_is_answered_and_kept_and_only_one_runs(stub: Any, tmp_pat
     content = json.loads(answer.result_json)
     assert content["kind"] == "sized"
     assert content["test_days"] == 1
-    assert {row["algorithm"] for row in content["results"]} == {"twap", "static_vwap"}
+    assert {row["algorithm"] for row in content["results"]} == {"twap", "static_vwap", "foresight"}
     (tmp_path / "recordings" / "bars.csv").write_text("the answer does not come from the file any more")
     assert (await stub.RunBacktest(asked(name), timeout=60)).result_json == answer.result_json
     assert await refusal(stub, asked(name, seed=2)) == (grpc.StatusCode.ALREADY_EXISTS, "REQUEST_ID_REUSED")

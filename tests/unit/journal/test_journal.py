@@ -1,89 +1,25 @@
-"""The journal over memory: grouping, refusing, reading, following, failing."""
+"""The journal over memory: grouping, reading, following, noticing edits."""
 
 from __future__ import annotations
 
 import asyncio
-import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from servers.journal import Entry, Head, Journal, MemoryDisk, MemoryStore, Record, RequestEffect
+from servers.journal import Entry, Head, MemoryDisk, Record, RequestEffect
 from servers.journal.integrity import PAGE_RECORDS
 from servers.journal.journal import GROUP_ENTRIES, REQUEST_RETENTION_NANOS
 from servers.journal.record import seal_all, verify
 from servers.model.clock import ManualClock
 from servers.model.errors import (
     AlreadyExists,
-    FailedPrecondition,
     Internal,
     OutOfRange,
-    ResourceExhausted,
-    Unavailable,
 )
-
-OpenJournal = Callable[..., Awaitable[Journal]]
-
-
-@pytest.fixture
-def disk() -> MemoryDisk:
-    return MemoryDisk()
-
-
-@pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock(1_000)
-
-
-@pytest.fixture
-def failures() -> list[BaseException]:
-    return []
-
-
-@pytest.fixture
-async def open_journal(
-    disk: MemoryDisk, clock: ManualClock, failures: list[BaseException]
-) -> AsyncIterator[OpenJournal]:
-    opened: list[Journal] = []
-
-    async def make(**options: object) -> Journal:
-        store = options.pop("store", None) or MemoryStore(disk)
-        journal = await Journal.open(
-            store,  # type: ignore[arg-type]  # a store, as the test gives it
-            writer="test",
-            clock=clock,
-            on_failure=failures.append,
-            **options,  # type: ignore[arg-type]
-        )
-        opened.append(journal)
-        return journal
-
-    yield make
-    for journal in opened:
-        await journal.close()
-
-
-def entries(*payloads: str) -> list[Entry]:
-    return [Entry("event", payload.encode()) for payload in payloads]
-
-
-class SlowStore(MemoryStore):
-    """A store whose commits wait until the test lets them go."""
-
-    def __init__(self, disk: MemoryDisk) -> None:
-        super().__init__(disk)
-        self.may_commit = threading.Event()
-        self.is_committing = threading.Event()
-        self.fault: OSError | None = None
-
-    def commit(self) -> None:
-        self.is_committing.set()
-        self.may_commit.wait(10)
-        if self.fault is not None:
-            raise self.fault
-        super().commit()
+from tests.unit.journal.conftest import OpenJournal, SlowStore, collect, entries
 
 
 async def test_appended_events_are_read_back_in_order(open_journal: OpenJournal) -> None:
@@ -160,24 +96,6 @@ async def test_a_caller_that_is_cancelled_during_its_commit_still_takes_in_what_
     assert await journal.append(entries("b")) == range(2, 3)
 
 
-async def test_a_caller_that_is_cancelled_hears_why_its_commit_failed(
-    open_journal: OpenJournal, disk: MemoryDisk
-) -> None:
-    store = SlowStore(disk)
-    journal = await open_journal(store=store)
-    first = asyncio.create_task(journal.append(entries("a")))
-    await asyncio.to_thread(store.is_committing.wait, 10)
-    caller = asyncio.create_task(journal.append(entries("b")))
-    await asyncio.sleep(0)
-    caller.cancel()
-    store.fault = OSError("the disk is gone")
-    store.may_commit.set()
-    with pytest.raises(Internal) as failed:
-        await caller
-    assert failed.value.reason == "JOURNAL_FAILED"
-    await asyncio.gather(first, return_exceptions=True)
-
-
 async def test_the_answer_to_a_request_is_kept_for_24_hours(
     open_journal: OpenJournal, clock: ManualClock
 ) -> None:
@@ -228,15 +146,6 @@ async def test_state_and_sequence_of_a_followed_stream_go_together(
     assert (snapshot.sequence, snapshot.payload) == (15, b"state")
     assert again.load_snapshot("other") is None
     assert again.last_sequence == 1
-
-
-async def collect(records: AsyncIterator[Record], count: int) -> list[int]:
-    sequences: list[int] = []
-    async for record in records:
-        sequences.append(record.sequence)
-        if len(sequences) == count:
-            break
-    return sequences
 
 
 async def test_a_follower_gets_what_was_and_then_what_comes(open_journal: OpenJournal) -> None:
@@ -304,99 +213,6 @@ async def test_a_long_journal_is_read_whole(open_journal: OpenJournal) -> None:
     journal = await open_journal()
     await journal.append(entries(*["x"] * (2 * PAGE_RECORDS + 1)))
     assert len([record async for record in journal.read()]) == 2 * PAGE_RECORDS + 1
-
-
-async def test_a_stale_writer_is_refused_and_stopped(
-    open_journal: OpenJournal, failures: list[BaseException]
-) -> None:
-    old = await open_journal()
-    new = await open_journal()
-    with pytest.raises(FailedPrecondition) as refused:
-        await old.append(entries("a"))
-    assert refused.value.reason == "STALE_EPOCH"
-    assert len(failures) == 1
-    with pytest.raises(FailedPrecondition):
-        await old.append(entries("b"))
-    assert await new.append(entries("c")) == range(1, 2)
-
-
-async def test_a_failed_commit_stops_the_journal_and_everybody_who_waits(
-    open_journal: OpenJournal, disk: MemoryDisk, failures: list[BaseException]
-) -> None:
-    store = SlowStore(disk)
-    journal = await open_journal(store=store)
-    disk.failing_commits.append(OSError("sync failed"))
-    reader = asyncio.create_task(collect(journal.follow(), 1))
-    waiting = [asyncio.create_task(journal.append(entries("a")))]
-    await asyncio.to_thread(store.is_committing.wait, 10)
-    waiting.append(asyncio.create_task(journal.append(entries("b"))))
-    await asyncio.sleep(0)
-    store.may_commit.set()
-    for append in waiting:
-        with pytest.raises(Internal) as refused:
-            await append
-        assert refused.value.reason == "JOURNAL_FAILED"
-    assert [str(failure) for failure in failures] == ["sync failed"]
-    assert await reader == []
-    with pytest.raises(Internal):
-        await journal.append(entries("c"))
-    assert disk.records == []
-
-
-async def test_a_writer_that_is_cancelled_takes_the_process_with_it(
-    open_journal: OpenJournal, failures: list[BaseException]
-) -> None:
-    journal = await open_journal()
-    await journal.append(entries("a"))
-    (writer,) = [task for task in asyncio.all_tasks() if task.get_name() == "journal-writer"]
-    writer.cancel()
-    await asyncio.wait([writer])
-    with pytest.raises(Internal):
-        await journal.append(entries("b"))
-    assert [type(failure) for failure in failures] == [asyncio.CancelledError]
-
-
-async def test_a_full_disk_refuses_and_goes_on(
-    open_journal: OpenJournal, disk: MemoryDisk, failures: list[BaseException]
-) -> None:
-    journal = await open_journal()
-    disk.capacity_bytes = 3
-    with pytest.raises(ResourceExhausted) as refused:
-        await journal.append([Entry("event", b"four", RequestEffect("id", b""))])
-    assert refused.value.reason == "DISK_FULL"
-    assert await journal.append([Entry("event", b"abc", RequestEffect("id", b""))]) == range(1, 2)
-    assert failures == []
-
-
-async def test_nothing_is_appended_after_close(open_journal: OpenJournal) -> None:
-    journal = await open_journal()
-    last = asyncio.create_task(journal.append(entries("a")))
-    await asyncio.sleep(0)
-    await journal.close()
-    assert await last == range(1, 2)
-    with pytest.raises(Unavailable):
-        await journal.append(entries("b"))
-
-
-class BusyHouse(MemoryStore):
-    """A store that always has more housekeeping to do than it can."""
-
-    checkpoints = 0
-
-    def checkpoint(self) -> int:
-        self.checkpoints += 1
-        return 1_000_000
-
-
-async def test_a_writer_that_outruns_its_housekeeping_is_held(
-    open_journal: OpenJournal, disk: MemoryDisk
-) -> None:
-    store = BusyHouse(disk)
-    journal = await open_journal(store=store)
-    for _ in range(450):
-        await journal.append(entries("a"))
-    await journal.close()
-    assert store.checkpoints >= 3
 
 
 def tampered(disk: MemoryDisk, index: int, **changes: object) -> None:
