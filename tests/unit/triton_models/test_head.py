@@ -1,6 +1,7 @@
 """The head gives distributions, says the same in bulk and one by one, and survives being written."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -155,7 +156,7 @@ def test_links_say_nothing() -> None:
 
 def test_a_file_of_another_shape_is_no_head(tmp_path: Path) -> None:
     path = tmp_path / "head.npz"
-    parts = {
+    parts: dict[str, Any] = {
         "centre": np.zeros(4),
         "spread": np.ones(4),
         "kernel_width": np.float32(1),
