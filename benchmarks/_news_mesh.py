@@ -35,7 +35,7 @@ TRADED = "S0,S1,S2,S3"
 """The rest of the symbols is spoken of and not traded: signals follows these."""
 MARKET_SPEED = 20
 MIB = 1 << 20
-POLL_SECONDS = 0.2
+POLL_SECONDS, FETCH_SECONDS = 0.2, 60.0
 _INSTRUMENT = """
 [[instrument]]
 symbol = "S{number}"
@@ -245,7 +245,7 @@ async def _ready(name: str, address: str, folder: Path) -> None:
 
 
 def _fetch(url: str) -> str:
-    with urllib.request.urlopen(url, timeout=5.0) as response:
+    with urllib.request.urlopen(url, timeout=FETCH_SECONDS) as response:
         return str(response.read().decode())
 
 

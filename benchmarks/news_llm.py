@@ -21,8 +21,8 @@ from servers.news.domain.post import SourcePost
 POSTS = 100_000
 BUDGET_TEXTS_PER_SECOND, QUEUE_AGE_SECONDS = 10.0, 5.0
 PATIENCE_POSTS = 1_500
-"""So many are left when the file has ended and are read by the LLM in turn: some 2,000 with those before."""
-RELEVANT = 300
+"""So many are left when the file has ended, and are read by the LLM in turn."""
+RELEVANT = 200
 """Posts of the first part: linked, unique, not spam."""
 RELEVANT_A_DAY = 10_000
 DAY_SECONDS = 86_400
