@@ -100,7 +100,8 @@ class Follower:
                 if tape is None or (symbol in self._subscribed and tape.phase):
                     return tape is not None
                 try:
-                    await asyncio.wait_for(self._progressed.wait(), ends - loop.time())
+                    async with asyncio.timeout_at(ends):
+                        await self._progressed.wait()
                 except TimeoutError:
                     return False
         return False
@@ -197,7 +198,8 @@ class Follower:
         while not all(self._conductor.is_settled(sending) for sending in sendings):
             self._booking.arrived.clear()
             try:
-                await asyncio.wait_for(self._booking.arrived.wait(), ends - loop.time())
+                async with asyncio.timeout_at(ends):
+                    await self._booking.arrived.wait()
             except TimeoutError:
                 self._patience_seconds = max(self._patience_seconds / 2, _LEAST_PATIENCE_SECONDS)
                 return

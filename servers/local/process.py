@@ -84,7 +84,8 @@ class ServerProcess:
         if process is not None and process.returncode is None:
             process.send_signal(signal.SIGTERM)
             try:
-                await asyncio.wait_for(process.wait(), timeout_seconds)
+                async with asyncio.timeout(timeout_seconds):
+                    await process.wait()
             except TimeoutError:
                 self._listener.notice(self.name, f"did not stop within {timeout_seconds:g} s; killed")
                 with contextlib.suppress(ProcessLookupError):
@@ -108,7 +109,8 @@ class ServerProcess:
             self.restarts += 1
             self._listener.notice(self.name, f"{_describe(code)}; starts again in {pause:g} s")
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), pause)
+                async with asyncio.timeout(pause):
+                    await self._stopping.wait()
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
 
     async def _run_once(self) -> int:

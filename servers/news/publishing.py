@@ -137,7 +137,8 @@ class Publisher:
     @staticmethod
     async def _wait(waker: asyncio.Event, seconds: float) -> None:
         try:
-            await asyncio.wait_for(waker.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await waker.wait()
         except TimeoutError:
             return
         waker.clear()

@@ -86,7 +86,8 @@ class Outbox:
     async def drained(self, timeout_seconds: float) -> bool:
         """Wait until everything is sent; return False when that takes too long."""
         try:
-            await asyncio.wait_for(self._empty.wait(), timeout_seconds)
+            async with asyncio.timeout(timeout_seconds):
+                await self._empty.wait()
         except TimeoutError:
             return False
         return True

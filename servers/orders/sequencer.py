@@ -81,7 +81,8 @@ class Sequencer:
             await self._arrived.wait()
             if not self._urgent.is_set():
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._urgent.wait(), LINGER_SECONDS)
+                    async with asyncio.timeout(LINGER_SECONDS):
+                        await self._urgent.wait()
             self._arrived.clear()
             self._urgent.clear()
             while self._waiting:

@@ -145,7 +145,8 @@ class PortfolioService(portfolio_service_pb2_grpc.PortfolioServiceServicer):
             yield self._state(account, engine.holdings(account), cash, 0, is_snapshot=True)
             while True:
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(changed.wait(), HEARTBEAT_SECONDS)
+                    async with asyncio.timeout(HEARTBEAT_SECONDS):
+                        await changed.wait()
                 changed.clear()
                 taken = sorted(changes)
                 changes.clear()

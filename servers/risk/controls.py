@@ -72,7 +72,8 @@ class Controls:
 
         stop = self.listen(note)
         try:
-            await asyncio.wait_for(changed.wait(), timeout_seconds)
+            async with asyncio.timeout(timeout_seconds):
+                await changed.wait()
         except TimeoutError:
             return
         finally:

@@ -211,7 +211,8 @@ class RiskService(risk_service_pb2_grpc.RiskServiceServicer):
             )
             while True:
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(changed.wait(), HEARTBEAT_SECONDS)
+                    async with asyncio.timeout(HEARTBEAT_SECONDS):
+                        await changed.wait()
                 changed.clear()
                 taken = list(changes.values())
                 changes.clear()

@@ -34,7 +34,8 @@ class MetricsListener:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            request, headers = await asyncio.wait_for(_read_head(reader), _READ_SECONDS)
+            async with asyncio.timeout(_READ_SECONDS):
+                request, headers = await _read_head(reader)
             method, _, rest = request.partition(" ")
             path = rest.split(" ")[0].split("?")[0]
             if method not in ("GET", "HEAD"):

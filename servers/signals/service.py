@@ -87,7 +87,8 @@ class SignalsService(signals_service_pb2_grpc.SignalsServiceServicer):
             yield self._message(present, 0, is_snapshot=True)
             while True:
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(changed.wait(), HEARTBEAT_SECONDS)
+                    async with asyncio.timeout(HEARTBEAT_SECONDS):
+                        await changed.wait()
                 changed.clear()
                 taken = sorted(changes)
                 changes.clear()

@@ -33,6 +33,7 @@ from servers.portfolio.settings import PortfolioSettings
 from servers.risk.__main__ import build as build_risk
 from servers.risk.settings import RiskSettings
 from servers.runtime.server import make_context, start_server
+from servers.runtime.status import reason_of
 
 ACCOUNT = "autopilot"
 LIMITS = f"""
@@ -140,12 +141,12 @@ class TradingMesh:
         await self.signals_server.stop(0)
 
     async def would(self, symbol: str = "ACME") -> Any:
-        """Return what would be decided now; None while a peer, risk above all, is not ready."""
+        """Return what would be decided now; None while a peer is not ready or the venue's clock not known."""
         request = pb.ProposeRequest(symbol=symbol, is_dry_run=True)
         try:
             return (await self.decision.Propose(request)).decision
         except grpc.aio.AioRpcError as error:
-            if error.code() is not grpc.StatusCode.UNAVAILABLE:
+            if error.code() is not grpc.StatusCode.UNAVAILABLE and reason_of(error) != "NO_MARKET_DATA":
                 raise
             return None
 
