@@ -9,11 +9,13 @@ from collections.abc import Coroutine, Sequence
 from tapeline.orders.v1 import orders_service_pb2_grpc
 
 from servers.journal import Journal
+from servers.journal.parts import PartedSnapshot, SnapshotKeeper
 from servers.model.errors import ResourceExhausted
 from servers.orders.adapters.exchange import ExchangeVenue
 from servers.orders.adapters.journal import DurableOrderJournal
 from servers.orders.adapters.risk import GrpcRisk
 from servers.orders.adapters.spans import OrderSpans
+from servers.orders.book import PART_ROWS
 from servers.orders.engine import OrderEngine
 from servers.orders.metrics import OrderMetrics
 from servers.orders.outbox import Outbox
@@ -21,6 +23,7 @@ from servers.orders.ports import Risk, Venue
 from servers.orders.reconciliation import VenueReader, reconcile
 from servers.orders.service import OrdersService
 from servers.orders.settings import OrdersSettings
+from servers.orders.snapshot import NAME, VERSION, BookState
 from servers.runtime.component import Context, Registration
 from servers.runtime.server import run
 
@@ -50,6 +53,7 @@ class OrdersServer:
         self._risk = risk
         self._venue = venue
         self._journal: Journal | None = None
+        self._keeper: SnapshotKeeper | None = None
         self._outbox: Outbox | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._service = OrdersService()
@@ -77,9 +81,17 @@ class OrdersServer:
         )
         order_journal = DurableOrderJournal(journal, self._venue.name)
         engine = OrderEngine(order_journal, self._risk, clock)
+        self._keeper = keeper = SnapshotKeeper(
+            PartedSnapshot(journal, NAME, VERSION, PART_ROWS),
+            BookState(engine.book),
+            settings.snapshot_events,
+            log,
+        )
+        gc.disable()
+        restored = 0 if settings.check_whole_journal else keeper.restore()
         await engine.replay()
         _spare_the_collector()
-        log.info("replayed", events=journal.last_sequence, epoch=journal.epoch)
+        log.info("replayed", events=journal.last_sequence, snapshot=restored, epoch=journal.epoch)
         engine.on_commit(OrderSpans(context.telemetry.tracer).committed)
         self._outbox = outbox = Outbox(engine, self._venue, clock, log, settings.unknown_after_seconds)
         reader = VenueReader(engine, self._venue, order_journal.venue_position(), log)
@@ -90,6 +102,7 @@ class OrdersServer:
         self._run(outbox.run(), "outbox")
         self._run(reader.run(), "venue reports")
         self._run(self._watch_switches(engine), "kill switches")
+        self._run(keeper.run(), "snapshots")
         self._run(reconcile(engine, self._venue, reader, outbox, log), "reconciliation")
 
     async def stop(self) -> None:
@@ -100,6 +113,8 @@ class OrdersServer:
             task.remove_done_callback(self._ended)
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._keeper is not None:
+            await self._keeper.close()
         if self._journal is not None:
             await self._journal.close()
 
@@ -159,6 +174,7 @@ def _spare_the_collector() -> None:
     A full collection over a million records would stop the server for a tenth of a second and find
     nothing; the young generations are still collected.
     """
+    gc.enable()
     gc.collect()
     gc.freeze()
     gc.set_threshold(5_000, 10, 10_000)

@@ -7,22 +7,35 @@ dropped when it cannot be.
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
+from operator import itemgetter
+from typing import NamedTuple
 
 from servers.model.order import Fill
 from servers.orders.domain import EventKind, FillKey, OrderEvent, OrderKey, OrderRecord, apply, fill_key
 
 
-@dataclass(slots=True)
-class BookedFill:
-    """A fill as it is now. `sequence` is that of its first event; a busted one is kept and left out."""
+class BookedFill(NamedTuple):
+    """A fill as it is now. `sequence` is that of its first event; a busted one is kept and left out.
+
+    `as_booked` is the fill of that first event: under its key the fill is found.
+    """
 
     sequence: int
+    as_booked: Fill
     fill: Fill
     is_busted: bool = False
+
+
+@dataclass(slots=True)
+class Changes:
+    """Numbers of the parts of PART_ROWS orders and fills, in the book's order, that changed."""
+
+    orders: set[int] = field(default_factory=set)
+    fills: set[int] = field(default_factory=set)
 
 
 @dataclass(slots=True)
@@ -36,15 +49,26 @@ class _Index:
         self.orders.append(key)
 
 
+PART_ROWS = 256
+"""Orders, and fills, of which a snapshot writes all when one of them changed."""
+
+_sequence_of = itemgetter(0)
+
+
 class OrderBook:
     """The committed state."""
 
     def __init__(self) -> None:
         self.last_sequence = 0
         self.venue_report_sequence = 0
+        self.changes = Changes()
+        self._begun = 0
+        self._settled = 0
         self._orders: dict[OrderKey, OrderRecord] = {}
         self._working: dict[OrderKey, None] = {}
-        self._all = _Index()
+        # In the order of their first event, with its sequences: both ascend.
+        self._starts: list[int] = []
+        self._records: list[OrderRecord] = []
         self._by_execution: dict[str, _Index] = {}
         self._fills: dict[FillKey, BookedFill] = {}
         self._fill_order: list[BookedFill] = []
@@ -70,6 +94,25 @@ class OrderBook:
     def working_count(self) -> int:
         return len(self._working)
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether no event broke off while it was entered."""
+        return self._begun == self._settled
+
+    @property
+    def fill_count(self) -> int:
+        return len(self._fill_order)
+
+    def orders_of(self, part: int) -> list[OrderRecord]:
+        """Return the orders of a part, in the order of their first event."""
+        start = part * PART_ROWS
+        return self._records[start : start + PART_ROWS]
+
+    def fills_of(self, part: int) -> list[BookedFill]:
+        """Return the fills of a part, oldest first, busted ones too."""
+        start = part * PART_ROWS
+        return self._fill_order[start : start + PART_ROWS]
+
     def take(self, event: OrderEvent, sequence: int) -> OrderRecord:
         """Apply a committed event and return the order after it."""
         record = apply(self._orders.get(event.key), event, sequence)
@@ -78,32 +121,73 @@ class OrderBook:
 
     def settle(self, event: OrderEvent, record: OrderRecord, sequence: int) -> None:
         """Enter what `apply` made of a committed event."""
+        self._begun += 1
         key = record.key
         self._orders[key] = record
         self.last_sequence = sequence
         self.venue_report_sequence = max(self.venue_report_sequence, event.venue_report_sequence)
         if record.first_sequence == sequence:
-            self._all.add(sequence, key)
-            if record.execution_id:
-                self._by_execution.setdefault(record.execution_id, _Index()).add(sequence, key)
+            place = len(self._records)
+            self._index(record)
+        else:
+            place = bisect_left(self._starts, record.first_sequence)
+            self._records[place] = record
+        self.changes.orders.add(place // PART_ROWS)
         if record.is_final:
             self._working.pop(key, None)
         elif record.first_sequence == sequence:
             self._working[key] = None
         if event.fill is not None:
             self._settle_fill(event, event.fill, sequence)
+        self._settled += 1
+
+    def restore(
+        self,
+        last_sequence: int,
+        venue_report_sequence: int,
+        records: Sequence[OrderRecord],
+        fills: Sequence[BookedFill],
+    ) -> None:
+        """Fill an empty book with what it held at `last_sequence`, in its order."""
+        self.last_sequence = last_sequence
+        self.venue_report_sequence = venue_report_sequence
+        for record in records:
+            self._orders[record.key] = record
+            self._index(record)
+            if not record.is_final:
+                self._working[record.key] = None
+        for booked in fills:
+            self._index_fill(booked)
+
+    def _index(self, record: OrderRecord) -> None:
+        self._starts.append(record.first_sequence)
+        self._records.append(record)
+        if record.execution_id:
+            index = self._by_execution.setdefault(record.execution_id, _Index())
+            index.add(record.first_sequence, record.key)
+
+    def _index_fill(self, booked: BookedFill) -> None:
+        first = booked.as_booked
+        self._fills[fill_key(first)] = booked
+        self._fill_order.append(booked)
+        if first.execution_id:
+            self._fills_by_execution.setdefault(first.execution_id, []).append(booked)
 
     def _settle_fill(self, event: OrderEvent, fill: Fill, sequence: int) -> None:
         if event.kind is EventKind.FILLED:
-            booked = BookedFill(sequence, fill)
-            self._fills[fill_key(fill)] = booked
-            self._fill_order.append(booked)
-            if fill.execution_id:
-                self._fills_by_execution.setdefault(fill.execution_id, []).append(booked)
-        elif event.kind is EventKind.BUSTED:
-            self._fills[fill_key(fill)].is_busted = True
-        elif event.corrected_fill is not None:
-            self._fills[fill_key(fill)].fill = event.corrected_fill
+            place = len(self._fill_order)
+            self._index_fill(BookedFill(sequence, fill, fill))
+        else:
+            booked = self._fills[fill_key(fill)]
+            if event.kind is EventKind.BUSTED:
+                now = booked._replace(is_busted=True)
+            else:
+                now = booked._replace(fill=event.corrected_fill or booked.fill)
+            place = _put(self._fill_order, now)
+            self._fills[fill_key(now.as_booked)] = now
+            if now.as_booked.execution_id:
+                _put(self._fills_by_execution[now.as_booked.execution_id], now)
+        self.changes.fills.add(place // PART_ROWS)
 
     def orders_after(
         self,
@@ -117,8 +201,11 @@ class OrderBook:
         """Yield the orders whose first event lies above `first_sequence`, in that order."""
         if is_working_only:
             found: Iterator[OrderRecord] = (self._orders[key] for key in self._working)
+        elif not execution_id:
+            start = bisect_right(self._starts, first_sequence)
+            found = (self._records[place] for place in range(start, len(self._records)))
         else:
-            index = self._by_execution.get(execution_id, _Index()) if execution_id else self._all
+            index = self._by_execution.get(execution_id, _Index())
             start = bisect_right(index.sequences, first_sequence)
             found = (self._orders[index.orders[place]] for place in range(start, len(index.orders)))
         for record in found:
@@ -135,10 +222,17 @@ class OrderBook:
         fills: Sequence[BookedFill] = self._fill_order
         if execution_id:
             fills = self._fills_by_execution.get(execution_id, [])
-        start = bisect_right(fills, sequence, key=lambda booked: booked.sequence)
+        start = bisect_right(fills, sequence, key=_sequence_of)
         for booked in islice(fills, start, None):
             if not booked.is_busted and (not account or booked.fill.account == account):
                 yield booked
+
+
+def _put(fills: list[BookedFill], booked: BookedFill) -> int:
+    """Put a fill in the place of what it was before, and return the place."""
+    place = bisect_left(fills, booked.sequence, key=_sequence_of)
+    fills[place] = booked
+    return place
 
 
 class Draft:
@@ -169,7 +263,8 @@ class Draft:
         self.records.append(record)
         if event.fill is not None:
             now = event.corrected_fill or event.fill
-            self._fills[fill_key(event.fill)] = BookedFill(sequence, now, event.kind is EventKind.BUSTED)
+            is_busted = event.kind is EventKind.BUSTED
+            self._fills[fill_key(event.fill)] = BookedFill(sequence, event.fill, now, is_busted)
         return record
 
     def commit(self) -> None:

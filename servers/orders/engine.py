@@ -65,8 +65,8 @@ class OrderEngine:
         self._listeners.append(listener)
 
     async def replay(self) -> None:
-        """Rebuild the book from the journal."""
-        async for event, sequence in self._journal.replay():
+        """Bring the book to the journal's end from where it stands: empty, or as a snapshot had it."""
+        async for event, sequence in self._journal.replay(self.book.last_sequence):
             self.book.take(event, sequence)
 
     # -- Commands ---------------------------------------------------------------------------------

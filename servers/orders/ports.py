@@ -52,8 +52,8 @@ class OrderJournal(Protocol):
         """
         ...
 
-    def replay(self) -> AsyncIterator[tuple[OrderEvent, int]]:
-        """Yield every event with its sequence, from the first."""
+    def replay(self, after_sequence: int) -> AsyncIterator[tuple[OrderEvent, int]]:
+        """Yield every event above `after_sequence` with its sequence, in order."""
         ...
 
     def answer(self, key: RequestKey) -> KeptAnswer | None:

@@ -12,7 +12,9 @@ class OrdersSettings(ServerSettings):
 
     port: int = Field(8011, ge=0, le=65535, description="gRPC port; 0 takes any free one")
     check_whole_journal: bool = Field(
-        False, description="verify every journal record at start, beyond the last 1,024"
+        False,
+        description="at start, verify every journal record, beyond the last 1,024, and replay all of them,"
+        " without the snapshot",
     )
     risk_timeout_seconds: float = Field(
         2.0, gt=0, description="longest time risk may take for a group, seconds"
@@ -27,4 +29,7 @@ class OrdersSettings(ServerSettings):
     )
     stream_tail_events: int = Field(
         65_536, ge=1_024, description="events that a stream may be behind before it is cut off"
+    )
+    snapshot_events: int = Field(
+        20_000, ge=1, description="events after which the next snapshot of the book is worth its while"
     )

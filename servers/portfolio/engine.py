@@ -36,20 +36,20 @@ class PortfolioEngine:
 
     def __init__(self, journal: LedgerJournal) -> None:
         self.ledger = Ledger()
+        self.sequence = 0
         self.orders_sequence = 0
         self.instruments: dict[str, Instrument] = {}
         self._journal = journal
         self._marks: dict[str, Quote] = {}
         self._listeners: list[Callable[[Key], None]] = []
         self._recording = asyncio.Lock()
+        self._begun = 0
+        self._ended = 0
 
     async def restore(self) -> None:
-        """Take in again all that was saved."""
-        async for fact in self._journal.load():
-            if isinstance(fact, Adjustment):
-                self.ledger.adjust(fact)
-            else:
-                self._apply(fact)
+        """Take in again all that was saved after what the ledger holds: nothing, or a snapshot."""
+        async for sequence, fact in self._journal.load(self.sequence):
+            self._enter([fact], sequence)
         self.orders_sequence = self._journal.orders_sequence
 
     # -- Facts ------------------------------------------------------------------------------------
@@ -58,15 +58,29 @@ class PortfolioEngine:
         """Take in what order events up to a sequence say of fills; those taken in before are skipped."""
         new = [fact for fact in facts if fact.sequence > self.orders_sequence]
         if new:
-            await self._journal.save_fills(new, max(orders_sequence, self.orders_sequence))
-            for fact in new:
-                self._tell(self._apply(fact))
+            sequence = await self._journal.save_fills(new, max(orders_sequence, self.orders_sequence))
+            self._tell(self._enter(new, sequence))
         self.orders_sequence = max(self.orders_sequence, orders_sequence)
 
     async def save_sequence(self) -> None:
         """Keep how far the order events were read, when no fill has done so."""
         if self.orders_sequence > self._journal.orders_sequence:
             await self._journal.save_fills((), self.orders_sequence)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether no fact broke off while it was entered."""
+        return self._begun == self._ended
+
+    def _enter(self, facts: Sequence[FillFact | Adjustment], sequence: int) -> list[Key]:
+        """Enter facts that the journal holds up to `sequence`, and return what they changed."""
+        self._begun += 1
+        changed: list[Key] = []
+        for fact in facts:
+            changed += self.ledger.adjust(fact) if isinstance(fact, Adjustment) else self._apply(fact)
+        self.sequence = sequence
+        self._ended += 1
+        return changed
 
     def _apply(self, fact: FillFact) -> list[Key]:
         if fact.corrected is not None:
@@ -86,7 +100,7 @@ class PortfolioEngine:
             if first is not None:
                 return first
             adjustment = await self._journal.save_adjustment(request_id, asked, self._complete(asked))
-            self._tell(self.ledger.adjust(adjustment))
+            self._tell(self._enter([adjustment], adjustment.sequence))
             return adjustment
 
     def _complete(self, asked: Adjustment) -> Adjustment:

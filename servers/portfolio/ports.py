@@ -24,8 +24,8 @@ class FillFact:
 class LedgerJournal(Protocol):
     """Keeps fills and adjustments; each is durable when the call returns."""
 
-    def load(self) -> AsyncIterator[FillFact | Adjustment]:
-        """Yield all that was saved, in the order in which it was."""
+    def load(self, after_sequence: int) -> AsyncIterator[tuple[int, FillFact | Adjustment]]:
+        """Yield all that was saved above a sequence of the journal, in order, with its sequence there."""
         ...
 
     @property
@@ -33,8 +33,11 @@ class LedgerJournal(Protocol):
         """Up to where the order events were taken in."""
         ...
 
-    async def save_fills(self, facts: Sequence[FillFact], orders_sequence: int) -> None:
-        """Store what order events said and how far they were read, in one transaction."""
+    async def save_fills(self, facts: Sequence[FillFact], orders_sequence: int) -> int:
+        """Store what order events said and how far they were read, in one transaction.
+
+        Return the sequence of the journal that this reaches.
+        """
         ...
 
     def first_answer(self, request_id: str, adjustment: Adjustment) -> Adjustment | None:

@@ -17,3 +17,6 @@ class PortfolioSettings(ServerSettings):
     position_save_seconds: float = Field(
         5.0, gt=0, description="wall time between saves of the sequence reached while nothing is filled"
     )
+    snapshot_events: int = Field(
+        20_000, ge=1, description="records after which the next snapshot of the ledger is worth its while"
+    )

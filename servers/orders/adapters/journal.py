@@ -52,8 +52,8 @@ class DurableOrderJournal:
         positions = {self._source: venue_position} if venue_position else {}
         await self._journal.append(entries, positions=positions)
 
-    async def replay(self) -> AsyncIterator[tuple[OrderEvent, int]]:
-        async for record in self._journal.read():
+    async def replay(self, after_sequence: int) -> AsyncIterator[tuple[OrderEvent, int]]:
+        async for record in self._journal.read(after_sequence):
             message = order_event_pb2.OrderEvent.FromString(record.payload)
             yield wire.event_from_wire(message), record.sequence
 

@@ -52,8 +52,8 @@ class MemoryOrderJournal:
         self.position = venue_position or self.position
         self.appends += 1
 
-    async def replay(self) -> AsyncIterator[tuple[OrderEvent, int]]:
-        for sequence, event in enumerate(list(self.events), 1):
+    async def replay(self, after_sequence: int) -> AsyncIterator[tuple[OrderEvent, int]]:
+        for sequence, event in enumerate(self.events[after_sequence:], after_sequence + 1):
             yield event, sequence
 
     def answer(self, key: RequestKey) -> KeptAnswer | None:

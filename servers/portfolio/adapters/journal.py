@@ -37,20 +37,21 @@ class JournalLedger:
     def orders_sequence(self) -> int:
         return self._orders_sequence
 
-    async def load(self) -> AsyncIterator[FillFact | Adjustment]:
-        async for record in self.journal.read():
+    async def load(self, after_sequence: int) -> AsyncIterator[tuple[int, FillFact | Adjustment]]:
+        async for record in self.journal.read(after_sequence):
             if record.kind == ADJUSTMENT:
-                yield adjustment_of(record)
+                yield record.sequence, adjustment_of(record)
             elif record.kind == FILL:
                 fact = wire.fill_fact_from_wire(order_event_pb2.OrderEvent.FromString(record.payload))
                 if fact is not None:
-                    yield fact
+                    yield record.sequence, fact
 
-    async def save_fills(self, facts: Sequence[FillFact], orders_sequence: int) -> None:
+    async def save_fills(self, facts: Sequence[FillFact], orders_sequence: int) -> int:
         entries = [Entry(FILL, _event(fact).SerializeToString(deterministic=True)) for fact in facts]
         async with self._writing:
             await self.journal.append(entries, positions={ORDERS: orders_sequence})
             self._orders_sequence = orders_sequence
+            return self.journal.last_sequence
 
     def first_answer(self, request_id: str, adjustment: Adjustment) -> Adjustment | None:
         effect = self.journal.request(request_id)

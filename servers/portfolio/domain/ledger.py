@@ -7,7 +7,7 @@ had come in its time.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 from servers.model.nanos import Money
 from servers.model.order import Fill
@@ -28,6 +28,9 @@ Key = tuple[str, str]
 FillKey = tuple[str, str, str]
 """Venue, account and the venue's execution id."""
 
+Line = tuple[FillKey, Entry | None]
+"""A fill that was booked, or None for one that was undone."""
+
 
 class Ledger:
     """Positions by account and symbol, cash by account and currency."""
@@ -37,6 +40,8 @@ class Ledger:
         self.opening_cash: dict[tuple[str, str], int] = {}
         self.repeated_fills = 0
         self.unknown_reversals = 0
+        self.lines: list[Line] = []
+        self.adjustments: list[Adjustment] = []
         self._booked: dict[FillKey, Entry | None] = {}
         self._actions: list[Adjustment] = []
         self._renames: list[Adjustment] = []
@@ -77,7 +82,7 @@ class Ledger:
             fill.fee.attos,
             symbol=fill.symbol,
         )
-        self._booked[key] = entry
+        self._set(key, entry)
         return self._hold(fill.account, entry, fill.fee.currency_code)
 
     def _unbook(self, key: FillKey) -> Key | None:
@@ -85,15 +90,20 @@ class Ledger:
         if entry is None:
             self.unknown_reversals += 1
             return None
-        self._booked[key] = None
-        position = (key[1], self.name_of(entry.symbol, entry.event_time_nanos))
+        self._set(key, None)
+        position = self._place_of(key[1], entry)
         self.positions[position].remove(entry)
         return position
+
+    def _set(self, key: FillKey, entry: Entry | None) -> None:
+        self._booked[key] = entry
+        self.lines.append((key, entry))
 
     # -- Adjustments ------------------------------------------------------------------------------
 
     def adjust(self, adjustment: Adjustment) -> list[Key]:
         """Apply an adjustment as of its effective time, and return what it changed."""
+        self.adjustments.append(adjustment)
         if adjustment.kind is AdjustmentKind.OPENING:
             return self._open(adjustment)
         if adjustment.kind is AdjustmentKind.SYMBOL_CHANGE:
@@ -107,26 +117,18 @@ class Ledger:
 
     def _open(self, adjustment: Adjustment) -> list[Key]:
         cash = adjustment.cash or Money("")
-        if cash.attos:
-            key = (adjustment.account, cash.currency_code)
-            self.opening_cash[key] = self.opening_cash.get(key, 0) + cash.attos
+        self._open_cash(adjustment.account, cash)
         if not adjustment.symbol:
             return [(adjustment.account, "")]
-        entry = Entry(
-            adjustment.effective_time_nanos,
-            HOLDING,
-            OPENING,
-            adjustment.sequence,
-            0,
-            adjustment.quantity_nanos,
-            adjustment.price_nanos,
-            symbol=adjustment.symbol,
-        )
-        return [self._hold(adjustment.account, entry, cash.currency_code)]
+        return [self._hold(adjustment.account, _opening(adjustment), cash.currency_code)]
+
+    def _open_cash(self, account: str, cash: Money) -> None:
+        if cash.attos:
+            key = (account, cash.currency_code)
+            self.opening_cash[key] = self.opening_cash.get(key, 0) + cash.attos
 
     def _rename(self, adjustment: Adjustment) -> list[Key]:
-        self._renames.append(adjustment)
-        self._renames.sort(key=lambda rename: (rename.effective_time_nanos, rename.sequence))
+        self._add_rename(adjustment)
         before, self.positions = self.positions, {}
         for (account, _), history in before.items():
             for entry in history.entries:
@@ -134,10 +136,14 @@ class Ledger:
                     self._hold(account, entry, history.currency_code)
         return [*before, *(key for key in self.positions if key not in before)]
 
+    def _add_rename(self, adjustment: Adjustment) -> None:
+        self._renames.append(adjustment)
+        self._renames.sort(key=lambda rename: (rename.effective_time_nanos, rename.sequence))
+
     def _hold(self, account: str, entry: Entry, currency_code: str) -> Key:
-        symbol = self.name_of(entry.symbol, entry.event_time_nanos)
-        self._position(account, symbol, currency_code).add(entry)
-        return account, symbol
+        key = self._place_of(account, entry)
+        self._position(*key, currency_code).add(entry)
+        return key
 
     def name_of(self, symbol: str, time_nanos: int) -> str:
         """Return today's name of what was called `symbol` at a market time."""
@@ -150,12 +156,48 @@ class Ledger:
         history = self.positions.get((account, symbol))
         if history is None:
             history = self.positions[account, symbol] = PositionHistory(currency_code)
-            history.take(
-                _action(action)
-                for action in self._actions
-                if self.name_of(action.symbol, action.effective_time_nanos) == symbol
-            )
+            history.take(self._actions_of(symbol))
         return history
+
+    def _actions_of(self, symbol: str) -> list[Entry]:
+        return [
+            _action(action)
+            for action in self._actions
+            if self.name_of(action.symbol, action.effective_time_nanos) == symbol
+        ]
+
+    # -- A restart --------------------------------------------------------------------------------
+
+    def restore(
+        self, lines: Sequence[Line], adjustments: Sequence[Adjustment], currencies: Mapping[Key, str]
+    ) -> None:
+        """Fill an empty ledger with all that one took in.
+
+        `currencies` are those of its positions, in its order. Raises KeyError when a line lies in none.
+        """
+        self.lines, self.adjustments = list(lines), list(adjustments)
+        self._booked = dict(lines)
+        entries: dict[Key, list[Entry]] = {key: [] for key in currencies}
+        for adjustment in adjustments:
+            if adjustment.kind is AdjustmentKind.SYMBOL_CHANGE:
+                self._add_rename(adjustment)
+            elif adjustment.kind is not AdjustmentKind.OPENING:
+                self._actions.append(adjustment)
+        for adjustment in adjustments:
+            if adjustment.kind is AdjustmentKind.OPENING:
+                self._open_cash(adjustment.account, adjustment.cash or Money(""))
+                if adjustment.symbol:
+                    entry = _opening(adjustment)
+                    entries[self._place_of(adjustment.account, entry)].append(entry)
+        for (_, account, _), booked in self._booked.items():
+            if booked is not None:
+                entries[self._place_of(account, booked)].append(booked)
+        for (account, symbol), held in entries.items():
+            history = self.positions[account, symbol] = PositionHistory(currencies[account, symbol])
+            history.take([*self._actions_of(symbol), *held])
+
+    def _place_of(self, account: str, entry: Entry) -> Key:
+        return account, self.name_of(entry.symbol, entry.event_time_nanos)
 
     # -- Sums -------------------------------------------------------------------------------------
 
@@ -171,6 +213,19 @@ class Ledger:
             code = history.currency_code
             sums[code] = sums.get(code, 0) + history.state.cash_attos
         return dict(sorted(sums.items()))
+
+
+def _opening(adjustment: Adjustment) -> Entry:
+    return Entry(
+        adjustment.effective_time_nanos,
+        HOLDING,
+        OPENING,
+        adjustment.sequence,
+        0,
+        adjustment.quantity_nanos,
+        adjustment.price_nanos,
+        symbol=adjustment.symbol,
+    )
 
 
 def _action(adjustment: Adjustment) -> Entry:
