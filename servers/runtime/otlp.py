@@ -18,6 +18,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExportResult
 from opentelemetry.trace import SpanContext, TraceFlags
 
+from servers.runtime.security import CertificateFolder
 from servers.runtime.tracing import AttributeValue, Span
 
 QUEUE_SPANS = 20_000
@@ -40,12 +41,19 @@ class OtlpSpanExport:
 
     Args:
         server: becomes `service.name`.
-        endpoint: `http://host:port` of an OTLP gRPC receiver.
+        endpoint: `http://host:port` of an OTLP gRPC receiver, `https://host:port` of one with TLS.
         queue_spans: how many may wait; further ones are dropped and counted in `dropped`.
+        certificates: the own key pair and the authority of a receiver with TLS.
     """
 
-    def __init__(self, server: str, endpoint: str, queue_spans: int = QUEUE_SPANS) -> None:
-        self._exporter = _Exporter(server, endpoint)
+    def __init__(
+        self,
+        server: str,
+        endpoint: str,
+        queue_spans: int = QUEUE_SPANS,
+        certificates: CertificateFolder | None = None,
+    ) -> None:
+        self._exporter = _Exporter(server, endpoint, certificates)
         self._queue_spans = queue_spans
         self._processor = BatchSpanProcessor(
             self._exporter,
@@ -70,14 +78,30 @@ class OtlpSpanExport:
 
 
 class _Exporter(OTLPSpanExporter):
-    def __init__(self, server: str, endpoint: str) -> None:
-        super().__init__(endpoint=endpoint, timeout=CALL_TIMEOUT_SECONDS)
+    def __init__(self, server: str, endpoint: str, certificates: CertificateFolder | None) -> None:
+        self._certificates = certificates if endpoint.startswith("https://") else None
+        credentials = None if self._certificates is None else self._certificates.channel_credentials()
+        super().__init__(endpoint=endpoint, credentials=credentials, timeout=CALL_TIMEOUT_SECONDS)
+        self._pair = None if self._certificates is None else self._certificates.pair
         self._server = server
         self.taken = 0
 
     def export(self, spans: Sequence[Any]) -> SpanExportResult:
         self.taken += len(spans)
+        self._follow_certificates()
         return super().export(spans)
+
+    def _follow_certificates(self) -> None:
+        # In the exporter's own thread. Others read the folder too, so the pair tells, not `refresh`.
+        if self._certificates is None:
+            return
+        self._certificates.refresh()
+        if self._certificates.pair is self._pair:
+            return
+        self._pair = self._certificates.pair
+        self._credentials = self._certificates.channel_credentials()
+        cast(Any, self._channel).close()
+        cast(Any, self)._initialize_channel_and_stub()
 
     def _translate_data(self, data: Sequence[Any]) -> ExportTraceServiceRequest:
         return encode_spans(self._server, [finished.span for finished in data])

@@ -92,7 +92,10 @@ class CertificateFolder:
         return tuple(stamps)
 
     def _read(self) -> KeyPair:
-        pair = KeyPair(*((self._folder / name).read_bytes() for name in _FILES))
+        try:
+            pair = KeyPair(*((self._folder / name).read_bytes() for name in _FILES))
+        except OSError as error:
+            raise SecurityError(f"tls_dir: cannot read {error.filename}: {error.strerror}") from error
         check_pair(pair, self._folder)
         return pair
 

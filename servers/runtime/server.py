@@ -40,7 +40,7 @@ async def make_context(name: str, settings: ServerSettings) -> Context:
     if settings.otlp_endpoint is not None:
         from servers.runtime.otlp import OtlpSpanExport  # a tenth of a second to import
 
-        export = OtlpSpanExport(name, settings.otlp_endpoint)
+        export = OtlpSpanExport(name, settings.otlp_endpoint, certificates=certificates)
     telemetry = Telemetry(
         name,
         export=export,
@@ -96,6 +96,10 @@ def run(name: str, settings_type: type[SettingsT], build: Build[SettingsT]) -> N
             die_with_parent()
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             code = runner.run(_serve(name, settings, build))
+        if settings.tls_dir is not None:
+            # gRPC waits two seconds at the end of a process that still holds a server or a channel with TLS.
+            gc.unfreeze()
+            gc.collect()
     except (WrongSettings, SecurityError, InvalidInput) as error:
         code = _say(name, error, EXIT_WRONG_SETTINGS)
     except PortTaken as error:

@@ -63,7 +63,8 @@ class ServerSettings(BaseSettings):
     log_format: LogFormat = Field("auto", description="json, console, or auto (console on a terminal)")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level to log")
     otlp_endpoint: str | None = Field(
-        None, description="OTLP gRPC receiver of traces, http://host:port; unset: none"
+        None,
+        description="OTLP gRPC receiver of traces: http://host:port, or https:// with tls_dir; unset: none",
     )
     trace_sample_ratio: float = Field(1.0, ge=0, le=1, description="share of new traces that are sampled")
 

@@ -1,5 +1,8 @@
 """Spans reach a real OTLP receiver, encoded as OpenTelemetry's own protocol."""
 
+import asyncio
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -7,7 +10,9 @@ import pytest
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
 from opentelemetry.proto.trace.v1 import trace_pb2
 
+from servers.local.certificates import LocalAuthority
 from servers.runtime.otlp import OtlpSpanExport, encode_spans
+from servers.runtime.security import CertificateFolder
 from servers.runtime.telemetry import Telemetry
 from servers.runtime.tracing import Span, Tracer
 
@@ -15,11 +20,15 @@ from servers.runtime.tracing import Span, Tracer
 class Receiver(trace_service_pb2_grpc.TraceServiceServicer):
     def __init__(self) -> None:
         self.spans: list[tuple[str, trace_pb2.Span]] = []
+        self.callers: set[str] = set()
+        self.taken = asyncio.Event()
 
     async def Export(self, request: Any, context: Any) -> Any:
+        self.callers.add(context.peer())
         for group in request.resource_spans:
             [service] = [pair.value.string_value for pair in group.resource.attributes]
             self.spans += [(service, span) for scope in group.scope_spans for span in scope.spans]
+        self.taken.set()
         return trace_service_pb2.ExportTraceServiceResponse()
 
 
@@ -112,3 +121,31 @@ def test_spans_above_the_queue_are_dropped_and_counted(free_port: int) -> None:
     assert dropped is not None
     # One batch may have left the queue, on its way to a receiver that is not there.
     assert 20 - 2 * 3 <= dropped <= 20 - 3
+
+
+async def test_spans_go_to_a_receiver_with_tls_and_follow_new_certificates(tmp_path: Path) -> None:
+    now = datetime.now(UTC)
+    authority = LocalAuthority.make(tmp_path / "tls", now)
+    authority.issue(tmp_path / "tls", ["receiver", "sender"], now)
+    server, receiver = grpc.aio.server(), Receiver()
+    trace_service_pb2_grpc.add_TraceServiceServicer_to_server(receiver, server)
+    credentials = CertificateFolder(tmp_path / "tls" / "receiver").server_credentials()
+    port = server.add_secure_port("127.0.0.1:0", credentials)
+    await server.start()
+    certificates = CertificateFolder(tmp_path / "tls" / "sender")
+    export = OtlpSpanExport("echo", f"https://127.0.0.1:{port}", certificates=certificates)
+    tracer = Tracer(export.add)
+
+    with tracer.start_span("first"):
+        pass
+    async with asyncio.timeout(10):
+        await receiver.taken.wait()
+    # Of another authority, on both sides: only who has read the new files gets a new connection.
+    successor = LocalAuthority.make(tmp_path / "tls", now)
+    successor.issue(tmp_path / "tls", ["receiver", "sender"], now)
+    with tracer.start_span("second"):
+        pass
+    await asyncio.to_thread(export.close, 5.0)
+    assert [span.name for _, span in receiver.spans] == ["first", "second"]
+    assert len(receiver.callers) == 2
+    await server.stop(None)
