@@ -25,7 +25,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from tapeline.intelligence.v1 import intelligence_service_pb2, sentiment_pb2
 
 from servers.local.mesh import DEFAULT_FOLDER, Mesh, MeshError, read_mesh
-from servers.local.rollout import INTELLIGENCE, intelligence_at
+from servers.local.rollout import INTELLIGENCE, intelligence_at, intelligence_of
 from servers.local.triton import Triton, TritonError, TritonPlan
 from servers.model.errors import InvalidInput
 
@@ -301,7 +301,7 @@ async def _intelligence(folder: Path, console: Console) -> AsyncIterator[Any]:
     """Yield a stub of the running mesh's intelligence, or of one that lives as long as the block."""
     mesh = _running_mesh(folder)
     if mesh is not None:
-        async with intelligence_at(mesh.address(INTELLIGENCE)) as stub:
+        async with intelligence_of(mesh) as stub:
             yield stub
         return
     triton = Triton(TritonPlan(cache_bytes=0))

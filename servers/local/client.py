@@ -13,7 +13,8 @@ from tapeline.orders.v1.orders_service_pb2_grpc import OrdersServiceStub
 from tapeline.portfolio.v1.portfolio_service_pb2_grpc import PortfolioServiceStub
 from tapeline.risk.v1.risk_service_pb2_grpc import RiskServiceStub
 
-from servers.local.mesh import RECEIVER, Mesh
+from servers.local.mesh import Mesh
+from servers.local.tls import operator_certificates
 from servers.runtime.channels import Channels
 from servers.runtime.metrics import CallCollector
 from servers.runtime.otlp import OtlpSpanExport
@@ -23,17 +24,22 @@ CALL_SECONDS = 15.0
 
 
 class MeshClient:
-    """Stubs of every server of a mesh; use it with `async with`."""
+    """Stubs of every server of a mesh; use it with `async with`.
+
+    Raises MeshError when the mesh speaks TLS and the operator's certificate is no good.
+    """
 
     def __init__(self, mesh: Mesh) -> None:
         self.mesh = mesh
-        self._export = OtlpSpanExport("tapeline", f"http://{mesh.address(RECEIVER)}")
+        certificates = operator_certificates(mesh)
+        self._export = OtlpSpanExport("tapeline", mesh.otlp_endpoint(), certificates=certificates)
         self.tracer = Tracer(self._export.add)
         self._channels = Channels(
             {name: place.address for name, place in mesh.servers.items()},
             tracer=self.tracer,
             calls=CallCollector(),
             call_timeout_seconds=CALL_SECONDS,
+            certificates=certificates,
         )
         self.exchange = ExchangeServiceStub(self._channels.channel("exchange"))
         self.execution = ExecutionServiceStub(self._channels.channel("execution"))

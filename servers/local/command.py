@@ -11,7 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
-import grpc
 import typer
 
 from servers.local import up as up_command
@@ -23,18 +22,18 @@ from servers.local.doctor import diagnose
 from servers.local.evaluating import evaluate
 from servers.local.executing import follow_on_screen, release, session_of, start
 from servers.local.experimenting import ExperimentWords, register_compare, run_experiment
-from servers.local.mesh import DEFAULT_FOLDER, MeshError, read_mesh
+from servers.local.mesh import DEFAULT_FOLDER, read_mesh
 from servers.local.parent_order import ParentOrder
 from servers.local.receiver.__main__ import TRACES_FILE
 from servers.local.receiver.store import SpanStore
+from servers.local.refusals import REFUSALS, leaves, say
+from servers.local.renewing import renew_certificates
 from servers.local.report_file import write_report
 from servers.local.rollout import register_rollout
 from servers.local.screen import report_panel, state_name, terminal
 from servers.local.status import show_status
 from servers.local.switches import cancel_execution, pause_execution, resume_execution, set_kill_switch
 from servers.local.traces import render_trace
-from servers.model.errors import TapelineError
-from servers.runtime.status import error_info
 
 EXIT_FAILED, EXIT_INTERRUPTED = 1, 130
 
@@ -106,6 +105,10 @@ def up(
             "--trading-only", help="Without posts, LLM, signals and decisions; a recorded day has none."
         ),
     ] = False,
+    tls_dir: Annotated[
+        Path | None,
+        typer.Option("--tls-dir", help="Mutual TLS with this folder's certificates; made when it is empty."),
+    ] = None,
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Show every server's log, prefixed.")
     ] = False,
@@ -126,6 +129,7 @@ def up(
         seed=seed,
         is_verbose=verbose,
         trading_only=trading_only,
+        tls_dir=tls_dir,
     )
     if (exit_after or json_path) and not demo:
         raise typer.BadParameter("--exit and --json go with --demo")
@@ -368,6 +372,7 @@ def doctor(
 
 
 app.command()(backtest)
+app.command()(renew_certificates)
 
 
 def _run(work: Coroutine[Any, Any, int]) -> int:
@@ -394,33 +399,14 @@ def _run(work: Coroutine[Any, Any, int]) -> int:
     except asyncio.CancelledError:
         return EXIT_INTERRUPTED
     except BaseExceptionGroup as group:
-        known, unknown = group.split(_REFUSALS)
+        known, unknown = group.split(REFUSALS)
         if unknown is not None:
             raise unknown from None
-        return _say(*_leaves(known))
-    except _REFUSALS as error:
-        return _say(error)
-
-
-_REFUSALS = (MeshError, TapelineError, ValueError, grpc.aio.AioRpcError)
-
-
-def _leaves(group: BaseExceptionGroup[Any] | None) -> list[BaseException]:
-    leaves: list[BaseException] = []
-    for error in group.exceptions if group else ():
-        leaves.extend(_leaves(error) if isinstance(error, BaseExceptionGroup) else [error])
-    return leaves
-
-
-def _say(*errors: BaseException) -> int:
-    for error in errors:
-        if isinstance(error, grpc.aio.AioRpcError):
-            info = error_info(error)
-            reason = f" / {info.reason}" if info else ""
-            typer.echo(f"tapeline: {error.code().name}{reason}: {error.details()}", err=True)
-        else:
-            typer.echo(f"tapeline: {error}", err=True)
-    return EXIT_FAILED
+        say(*leaves(known))
+        return EXIT_FAILED
+    except REFUSALS as error:
+        say(error)
+        return EXIT_FAILED
 
 
 register_calibrate(app, _run)

@@ -81,6 +81,16 @@ def settings_type_of(server: str) -> type[ServerSettings]:
     raise MeshError(f"servers.{server}.settings has no settings class")
 
 
+def configured_roles(server: str) -> Mapping[str, frozenset[str]]:
+    """Return the table of roles that file and variables give a server; none when they are wrong."""
+    if server not in PORTS:
+        return {}
+    try:
+        return load_settings(server, settings_type_of(server), (), os.environ).roles
+    except WrongSettings:
+        return {}  # the server says so itself
+
+
 async def diagnose(
     console: Console, folder: Path, environment: Mapping[str, str], *, show_settings: bool
 ) -> bool:

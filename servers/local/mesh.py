@@ -43,12 +43,13 @@ class ServerPlace:
 
 @dataclass
 class Mesh:
-    """A mesh on this machine: who listens where, since when, on what flow."""
+    """A mesh on this machine: who listens where, on what flow, with which TLS (none: an empty `tls_dir`)."""
 
     folder: str
     supervisor_pid: int
     flow: str
     servers: dict[str, ServerPlace] = field(default_factory=dict)
+    tls_dir: str = ""
 
     def address(self, name: str) -> str:
         """Return `host:port` of a server. Raises MeshError when the mesh has no such server."""
@@ -56,6 +57,10 @@ class Mesh:
         if place is None:
             raise MeshError(f"this mesh has no server {name!r}; it has {', '.join(sorted(self.servers))}")
         return place.address
+
+    def otlp_endpoint(self) -> str:
+        """Return where spans go. Raises MeshError when the mesh has no receiver."""
+        return f"{'https' if self.tls_dir else 'http'}://{self.address(RECEIVER)}"
 
     def write(self, path: Path) -> None:
         """Write `mesh.json` in one step, so that no reader sees half of it."""

@@ -18,10 +18,12 @@ from rich.table import Table
 from tapeline.intelligence.v1 import intelligence_service_pb2, rollout_pb2, sentiment_pb2
 from tapeline.intelligence.v1.intelligence_service_pb2_grpc import IntelligenceServiceStub
 
-from servers.local.mesh import DEFAULT_FOLDER, read_mesh
+from servers.local.mesh import DEFAULT_FOLDER, Mesh, read_mesh
 from servers.local.screen import terminal
+from servers.local.tls import operator_certificates
 from servers.runtime.channels import Channels
 from servers.runtime.metrics import CallCollector
+from servers.runtime.security import CertificateFolder
 from servers.runtime.tracing import Tracer
 
 INTELLIGENCE = "intelligence"
@@ -84,10 +86,21 @@ def register_rollout(app: typer.Typer, run: Callable[[Coroutine[Any, Any, int]],
 
 
 @asynccontextmanager
-async def intelligence_at(address: str) -> AsyncIterator[Any]:
+async def intelligence_of(mesh: Mesh) -> AsyncIterator[Any]:
+    """Yield a stub of a mesh's intelligence server. Raises MeshError when it has none."""
+    async with intelligence_at(mesh.address(INTELLIGENCE), operator_certificates(mesh)) as stub:
+        yield stub
+
+
+@asynccontextmanager
+async def intelligence_at(address: str, certificates: CertificateFolder | None = None) -> AsyncIterator[Any]:
     """Yield a stub of the intelligence server at an address."""
     channels = Channels(
-        {INTELLIGENCE: address}, tracer=Tracer(), calls=CallCollector(), call_timeout_seconds=CALL_SECONDS
+        {INTELLIGENCE: address},
+        tracer=Tracer(),
+        calls=CallCollector(),
+        call_timeout_seconds=CALL_SECONDS,
+        certificates=certificates,
     )
     try:
         yield IntelligenceServiceStub(channels.channel(INTELLIGENCE))
@@ -97,7 +110,7 @@ async def intelligence_at(address: str) -> AsyncIterator[Any]:
 
 async def show_rollout(mesh: Path, console: Console) -> int:
     """Print who answers, the roll-out with its figures, and its last changes."""
-    async with intelligence_at(read_mesh(mesh).address(INTELLIGENCE)) as stub:
+    async with intelligence_of(read_mesh(mesh)) as stub:
         status = await stub.GetStatus(intelligence_service_pb2.GetStatusRequest())
         response = await stub.GetRollout(intelligence_service_pb2.GetRolloutRequest())
         events = await _events(stub)
@@ -134,7 +147,7 @@ async def set_rollout(
         request.plan.CopyFrom(plan)
     if action in ("start", "stage"):
         request.stage = STAGES[stage]
-    async with intelligence_at(read_mesh(mesh).address(INTELLIGENCE)) as stub:
+    async with intelligence_of(read_mesh(mesh)) as stub:
         response = await stub.SetRollout(request)
     console.print(rollout_table(response.rollout))
     return 0

@@ -13,9 +13,10 @@ from tapeline.marketdata.v1 import market_data_service_pb2
 from tapeline.portfolio.v1 import portfolio_service_pb2
 
 from servers.local.client import MeshClient
-from servers.local.health import health_of
+from servers.local.health import health_in
 from servers.local.mesh import Mesh
 from servers.local.screen import clock, portfolio_table, progress_table
+from servers.local.tls import operator_certificates
 
 
 async def servers_table(mesh: Mesh) -> Table:
@@ -24,7 +25,8 @@ async def servers_table(mesh: Mesh) -> Table:
     for heading in ("server", "address", "metrics", "pid", "health"):
         table.add_column(heading)
     servers = sorted(mesh.servers.items())
-    states = await asyncio.gather(*(health_of(place.address) for _, place in servers))
+    certificates = operator_certificates(mesh)
+    states = await asyncio.gather(*(health_in(mesh, name, certificates) for name, _ in servers))
     for (name, place), state in zip(servers, states, strict=True):
         colour = "green" if state == "SERVING" else "red"
         table.add_row(

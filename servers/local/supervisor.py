@@ -11,7 +11,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from servers.local.health import health_of
+from servers.local.doctor import configured_roles
+from servers.local.health import health_in
 from servers.local.mesh import (
     RECEIVER,
     RECEIVER_HTTP,
@@ -24,14 +25,18 @@ from servers.local.mesh import (
     pick_places,
 )
 from servers.local.process import Listener, ServerProcess
+from servers.local.tls import MeshTls, operator_certificates
 from servers.local.triton import TritonPlan, TritonPorts, triton_arguments
 from servers.runtime.ports import PORTS
+from servers.runtime.security import CertificateFolder
 
 TRADING = ("execution", "orders", "risk", "portfolio", "market_data", "exchange", RECEIVER)
 """Execution first (its parents stay journalled), then orders (it drains its outbox), then who feeds them."""
 READING = ("decision", "signals", "news", "intelligence")
 """What reads posts and decides: from who asks to who is asked."""
 STOP_ORDER = (*READING, *TRADING, TRITON)
+CERTIFIED = tuple(name for name in STOP_ORDER if name != TRITON)
+"""Servers of ours: those that have a certificate where a mesh speaks TLS."""
 OVER_HTTP = {TRITON: TRITON_HTTP, RECEIVER: RECEIVER_HTTP}
 """Servers that listen for HTTP too, and what that address is called."""
 TRITON_NICENESS = 10
@@ -52,6 +57,7 @@ class MeshPlan:
         servers: which servers, of STOP_ORDER.
         settings: server -> field -> text, on top of addresses and folders.
         port_base: see `pick_places`.
+        tls: the certificates of a mesh with mutual TLS; None for one in the clear.
     """
 
     run_folder: Path
@@ -60,6 +66,7 @@ class MeshPlan:
     servers: tuple[str, ...] = TRADING
     settings: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     port_base: int = 8000
+    tls: MeshTls | None = None
 
 
 class Supervisor:
@@ -77,6 +84,8 @@ class Supervisor:
         self._is_stopped = False
         self._over_http: dict[str, ServerPlace] = {}
         self.mesh = Mesh(str(plan.run_folder.resolve()), os.getpid(), plan.flow)
+        if plan.tls is not None:
+            self.mesh.tls_dir = str(plan.tls.folder)
 
     @property
     def mesh_path(self) -> Path:
@@ -132,9 +141,10 @@ class Supervisor:
         """
         deadline = time.monotonic() + timeout_seconds
         waiting = set(self.mesh.servers)
+        certificates = operator_certificates(self.mesh)
         async with asyncio.TaskGroup() as group:
             for name in list(waiting):
-                group.create_task(self._wait_serving(name, waiting, deadline))
+                group.create_task(self._wait_serving(name, waiting, deadline, certificates))
         failures = self._failures()
         if failures:
             raise MeshError("; ".join(failures))
@@ -149,10 +159,11 @@ class Supervisor:
     def _failures(self) -> list[str]:
         return [process.failure for process in self._processes.values() if process.failure]
 
-    async def _wait_serving(self, name: str, waiting: set[str], deadline: float) -> None:
-        address = self.mesh.address(name)
+    async def _wait_serving(
+        self, name: str, waiting: set[str], deadline: float, certificates: CertificateFolder | None
+    ) -> None:
         while time.monotonic() < deadline and not self._failures():
-            if await health_of(address) == "SERVING":
+            if await health_in(self.mesh, name, certificates) == "SERVING":
                 waiting.discard(name)
                 return
             await asyncio.sleep(POLL_SECONDS)
@@ -182,9 +193,12 @@ class Supervisor:
         if name == RECEIVER:
             settings["http_port"] = str(port_of(self._over_http[RECEIVER_HTTP].address))
         elif RECEIVER in self.mesh.servers:
-            settings["otlp_endpoint"] = f"http://{self.mesh.address(RECEIVER)}"
+            settings["otlp_endpoint"] = self.mesh.otlp_endpoint()
         if name == "intelligence" and TRITON in self.mesh.servers:
             settings["triton"] = self.mesh.address(TRITON)
+        if self.plan.tls is not None:
+            settings["tls_dir"] = str(self.plan.tls.folder / name)
+            settings["roles"] = self.plan.tls.roles(configured_roles(name))
         settings.update(self.plan.settings.get(name, {}))
         prefix = f"TAPELINE_{name.upper()}_"
         return {**os.environ, **{prefix + field.upper(): text for field, text in settings.items()}}

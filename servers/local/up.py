@@ -6,6 +6,7 @@ import asyncio
 import shutil
 import sys
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.console import Console
@@ -23,7 +24,8 @@ from servers.local.mesh import TRITON
 from servers.local.replay import demonstration_folder, recorded_folder, simulated_folder
 from servers.local.report_file import write_reports
 from servers.local.status import servers_table
-from servers.local.supervisor import READING, TRADING, MeshPlan, Supervisor
+from servers.local.supervisor import CERTIFIED, READING, TRADING, MeshPlan, Supervisor
+from servers.local.tls import MeshTls, open_tls
 from servers.local.triton import is_installed
 
 FAST = 200.0
@@ -51,6 +53,7 @@ class UpOptions:
     seed: int
     is_verbose: bool
     trading_only: bool = False
+    tls_dir: Path | None = None
 
 
 async def make_plan(options: UpOptions) -> MeshPlan:
@@ -93,7 +96,14 @@ async def make_plan(options: UpOptions) -> MeshPlan:
         servers=servers,
         settings=settings,
         port_base=options.port_base,
+        tls=_tls(options.tls_dir, servers),
     )
+
+
+def _tls(folder: Path | None, servers: tuple[str, ...]) -> MeshTls | None:
+    if folder is None:
+        return None
+    return open_tls(folder, [name for name in servers if name in CERTIFIED], CERTIFIED, datetime.now(UTC))
 
 
 async def bring_up(options: UpOptions, console: Console) -> int:
@@ -104,6 +114,8 @@ async def bring_up(options: UpOptions, console: Console) -> int:
 
 
 async def _run(plan: MeshPlan, options: UpOptions, console: Console) -> int:
+    if plan.tls is not None:
+        console.print(str(plan.tls), highlight=False)
     console.print(f"Starting the mesh in {plan.run_folder} ...", highlight=False)
     code = 0
     try:
