@@ -22,6 +22,7 @@ from servers.local.doctor import diagnose
 from servers.local.evaluating import evaluate
 from servers.local.executing import follow_on_screen, release, session_of, start
 from servers.local.experimenting import ExperimentWords, register_compare, run_experiment
+from servers.local.log_file import MEGABYTE, LogLimits
 from servers.local.mesh import DEFAULT_FOLDER, read_mesh
 from servers.local.parent_order import ParentOrder
 from servers.local.receiver.__main__ import TRACES_FILE
@@ -109,6 +110,12 @@ def up(
         Path | None,
         typer.Option("--tls-dir", help="Mutual TLS with this folder's certificates; made when it is empty."),
     ] = None,
+    log_megabytes: Annotated[
+        float, typer.Option("--log-megabytes", help="Size at which a server's log turns, MB.", min=0.1)
+    ] = 20.0,
+    log_files: Annotated[
+        int, typer.Option("--log-files", help="Files kept of each server's log.", min=1, max=100)
+    ] = 3,
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Show every server's log, prefixed.")
     ] = False,
@@ -130,6 +137,7 @@ def up(
         is_verbose=verbose,
         trading_only=trading_only,
         tls_dir=tls_dir,
+        logs=LogLimits(round(log_megabytes * MEGABYTE), log_files),
     )
     if (exit_after or json_path) and not demo:
         raise typer.BadParameter("--exit and --json go with --demo")

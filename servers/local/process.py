@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from servers.local.log_file import DEFAULT_LOGS, LogFile, LogLimits
 from servers.local.mesh import ServerPlace
 
 FIRST_PAUSE_SECONDS = 0.1
@@ -45,6 +46,7 @@ class ServerProcess:
         listener: receives its log lines and what happens to it.
         changed: called when its pid has changed.
         arguments: what follows the module on its command line.
+        logs: how much of what it prints is kept.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class ServerProcess:
         listener: Listener,
         changed: Callable[[], None],
         arguments: Sequence[str] = (),
+        logs: LogLimits = DEFAULT_LOGS,
     ) -> None:
         self.name = name
         self.place = place
@@ -65,6 +68,8 @@ class ServerProcess:
         self._arguments = arguments
         self._environment = environment
         self._log_path = log_path
+        self._logs = logs
+        self._is_log_failing = False
         self._listener = listener
         self._changed = changed
         self._process: asyncio.subprocess.Process | None = None
@@ -138,7 +143,7 @@ class ServerProcess:
         return code
 
     async def _pass_on(self, stream: asyncio.StreamReader) -> None:
-        with self._log_path.open("ab", buffering=0) as log:
+        with LogFile(self._log_path, self._logs) as log:
             while True:
                 try:
                     line = await stream.readline()
@@ -146,9 +151,20 @@ class ServerProcess:
                     continue
                 if not line:
                     return
-                log.write(line)
+                self._store(log, line)
                 self._last_line = line.decode("utf-8", "replace").rstrip()
                 self._listener.said(self.name, self._last_line)
+
+    def _store(self, log: LogFile, line: bytes) -> None:
+        """A disk that is full costs lines, never the server: it is told of once."""
+        try:
+            log.write(line)
+        except OSError as error:
+            if not self._is_log_failing:
+                self._is_log_failing = True
+                self._listener.notice(self.name, f"its log takes nothing: {error}")
+        else:
+            self._is_log_failing = False
 
 
 def _describe(code: int) -> str:

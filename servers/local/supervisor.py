@@ -13,6 +13,7 @@ from typing import Self
 
 from servers.local.doctor import configured_roles
 from servers.local.health import health_in
+from servers.local.log_file import DEFAULT_LOGS, LogLimits
 from servers.local.mesh import (
     RECEIVER,
     RECEIVER_HTTP,
@@ -57,6 +58,7 @@ class MeshPlan:
         servers: which servers, of STOP_ORDER.
         settings: server -> field -> text, on top of addresses and folders.
         port_base: see `pick_places`.
+        logs: how much of each server's log is kept.
         tls: the certificates of a mesh with mutual TLS; None for one in the clear.
     """
 
@@ -66,6 +68,7 @@ class MeshPlan:
     servers: tuple[str, ...] = TRADING
     settings: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     port_base: int = 8000
+    logs: LogLimits = DEFAULT_LOGS
     tls: MeshTls | None = None
 
 
@@ -111,6 +114,7 @@ class Supervisor:
                     self._listener,
                     self._write_mesh,
                     self._triton_arguments(place) if name == TRITON else (),
+                    self.plan.logs,
                 )
                 self._processes[name] = process
                 process.start()

@@ -20,6 +20,7 @@ from servers.local.demonstration import (
     where_to_look_next,
 )
 from servers.local.folder import hold_folder
+from servers.local.log_file import DEFAULT_LOGS, LogLimits
 from servers.local.mesh import TRITON
 from servers.local.replay import demonstration_folder, recorded_folder, simulated_folder
 from servers.local.report_file import write_reports
@@ -54,6 +55,7 @@ class UpOptions:
     is_verbose: bool
     trading_only: bool = False
     tls_dir: Path | None = None
+    logs: LogLimits = DEFAULT_LOGS
 
 
 async def make_plan(options: UpOptions) -> MeshPlan:
@@ -96,6 +98,7 @@ async def make_plan(options: UpOptions) -> MeshPlan:
         servers=servers,
         settings=settings,
         port_base=options.port_base,
+        logs=options.logs,
         tls=_tls(options.tls_dir, servers),
     )
 

@@ -8,6 +8,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
+from servers.local.log_file import DEFAULT_LOGS, LogLimits
 from servers.local.mesh import ServerPlace
 from servers.local.process import ServerProcess
 
@@ -19,6 +22,7 @@ SCRIPTS = {
         "import signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
         "print('up', flush=True)\ntime.sleep(60)"
     ),
+    "chatty": "for n in range(3000):\n    print(f'line {n:04d}', flush=True)\nimport time\ntime.sleep(60)",
     "wordy": "print('x' * 3_000_000, flush=True)\nprint('after', flush=True)\nimport time\ntime.sleep(60)",
 }
 
@@ -37,12 +41,14 @@ class Ear:
         self.notices.append(line)
 
 
-def process_of(folder: Path, script: str, ear: Ear) -> ServerProcess:
+def process_of(
+    folder: Path, script: str, ear: Ear, log: str = "server.log", logs: LogLimits = DEFAULT_LOGS
+) -> ServerProcess:
     (folder / f"{script}_server.py").write_text(SCRIPTS[script])
     environment = {**os.environ, "PYTHONPATH": str(folder)}
     place = ServerPlace("127.0.0.1:1", "127.0.0.1:2")
     return ServerProcess(
-        script, f"{script}_server", place, environment, folder / "server.log", ear, lambda: None
+        script, f"{script}_server", place, environment, folder / log, ear, lambda: None, (), logs
     )
 
 
@@ -103,3 +109,29 @@ async def test_an_endless_line_is_dropped_and_the_next_one_comes(tmp_path: Path)
     process.start()
     await until(lambda: "after" in ear.lines)
     await process.stop(10)
+
+
+async def test_its_log_turns_by_size_and_loses_nothing(tmp_path: Path) -> None:
+    ear = Ear()
+    process = process_of(tmp_path, "chatty", ear, logs=LogLimits(file_bytes=2_000, files=100))
+    process.start()
+    await until(lambda: len(ear.lines) == 3000)
+    await process.stop(10)
+    paths = sorted(tmp_path.glob("server.log.*"), key=lambda path: -int(path.suffix[1:]))
+    assert len(paths) == 14
+    kept = [line for path in (*paths, tmp_path / "server.log") for line in path.read_text().splitlines()]
+    assert kept == ear.lines == [f"line {number:04d}" for number in range(3000)]
+
+
+async def test_a_log_on_a_full_disk_costs_lines_and_not_the_server(tmp_path: Path) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full here")
+    (tmp_path / "full.log").symlink_to("/dev/full")
+    ear = Ear()
+    process = process_of(tmp_path, "chatty", ear, "full.log")
+    process.start()
+    await until(lambda: len(ear.lines) == 3000)
+    await process.stop(10)
+    (notice,) = ear.notices
+    assert notice.startswith("its log takes nothing: ")
+    assert process.restarts == 0
