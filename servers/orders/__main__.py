@@ -54,6 +54,7 @@ class OrdersServer:
         self._venue = venue
         self._journal: Journal | None = None
         self._keeper: SnapshotKeeper | None = None
+        self.restored_sequence = 0
         self._outbox: Outbox | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._service = OrdersService()
@@ -88,10 +89,12 @@ class OrdersServer:
             log,
         )
         gc.disable()
-        restored = 0 if settings.check_whole_journal else keeper.restore()
+        self.restored_sequence = 0 if settings.check_whole_journal else keeper.restore()
         await engine.replay()
         _spare_the_collector()
-        log.info("replayed", events=journal.last_sequence, snapshot=restored, epoch=journal.epoch)
+        log.info(
+            "replayed", events=journal.last_sequence, snapshot=self.restored_sequence, epoch=journal.epoch
+        )
         engine.on_commit(OrderSpans(context.telemetry.tracer).committed)
         self._outbox = outbox = Outbox(engine, self._venue, clock, log, settings.unknown_after_seconds)
         reader = VenueReader(engine, self._venue, order_journal.venue_position(), log)

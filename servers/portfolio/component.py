@@ -37,6 +37,7 @@ class PortfolioServer:
             settings.snapshot_events,
             telemetry.log,
         )
+        self.restored_sequence = 0
         self._tasks: list[asyncio.Task[None]] = []
 
     def registrations(self) -> Sequence[Registration]:
@@ -46,11 +47,14 @@ class PortfolioServer:
         """Restore positions and cash, then follow from where they stand."""
         self._context.telemetry.registry.register(PortfolioCollector(self.engine))
         gc.disable()
-        restored = self._keeper.restore()
+        self.restored_sequence = self._keeper.restore()
         await self.engine.restore()
         _spare_the_collector()
         self._context.telemetry.log.info(
-            "replayed", records=self._journal.last_sequence, snapshot=restored, epoch=self._journal.epoch
+            "replayed",
+            records=self._journal.last_sequence,
+            snapshot=self.restored_sequence,
+            epoch=self._journal.epoch,
         )
         self._run(self._orders.follower.run())
         self._run(self._market.follower.run())
@@ -64,6 +68,11 @@ class PortfolioServer:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._keeper.close()
         await self._journal.close()
+
+    @property
+    def saved_sequence(self) -> int:
+        """The journal's sequence that the snapshot in force reflects."""
+        return self._keeper.saved_sequence
 
     def _run(self, coroutine: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(coroutine)

@@ -53,10 +53,21 @@ class Desk:
         )
         return response.order
 
+    @property
+    def component(self) -> OrdersServer:
+        """The server without its transport."""
+        component = self.server._component
+        assert isinstance(component, OrdersServer)
+        return component
+
     async def becomes(self, client_order_id: str, state: int) -> order_pb2.Order:
         """Wait until the order is in `state` and return it."""
+        return await self.becomes_of("MAIN", client_order_id, state)
+
+    async def becomes_of(self, account: str, client_order_id: str, state: int) -> order_pb2.Order:
+        """Wait until the order of an account is in `state` and return it."""
         ends = time.monotonic() + 10.0
-        while (order := await self.order(client_order_id)).state != state:
+        while (order := await self.order(client_order_id, account)).state != state:
             assert time.monotonic() < ends, f"{client_order_id} stays in {order.state}, not {state}"
             await asyncio.sleep(0.002)
         return order

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import pytest
@@ -31,10 +32,7 @@ def image(sequence: int, rows: list[int], changed: set[int] | None = None) -> Im
         sequence,
         {"total": sum(rows)},
         {"numbers": len(rows)},
-        {
-            ("numbers", part): (lambda part=part: rows[part * PART_ROWS : (part + 1) * PART_ROWS])
-            for part in parts
-        },
+        {("numbers", part): partial(list, rows[part * PART_ROWS : (part + 1) * PART_ROWS]) for part in parts},
     )
 
 
