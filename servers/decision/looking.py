@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from servers.decision.domain.book import DecisionBook
+from servers.decision.domain.book import PRICE_ONLY, DecisionBook
 from servers.decision.domain.decision import Decision, State, in_words, inputs_of
+from servers.decision.domain.evidence import propose_on_evidence
 from servers.decision.domain.signal import Signal
-from servers.decision.domain.sizing import Action, Holding, Others, Policy, Proposal, propose
+from servers.decision.domain.sizing import Action, Holding, Others, Policy, Proposal
 from servers.decision.market import MarketView, View
 from servers.decision.ports import Exposure
 from servers.model.nanos import NANO
@@ -70,12 +71,17 @@ class Looker:
         else:
             others = self._others(symbol, exposures, view.facts.session_open_nanos)
             hold = view.hold or self._cool_down(symbol)
+            known = self._book.ledgers.get(PRICE_ONLY)
             args = (self.policy, signal, view.market)
-            proposal = propose(*args, holding, others, self.now_nanos, hold=hold)
+            proposal = propose_on_evidence(
+                *args, holding, others, self.now_nanos, price_only=known, hold=hold
+            )
             if holding.pending_nanos and proposal.action is not Action.NONE:
                 # What waits is no longer about right: it is superseded, and does not count.
                 holding = replace(holding, pending_nanos=0)
-                proposal = propose(*args, holding, others, self.now_nanos, hold=hold)
+                proposal = propose_on_evidence(
+                    *args, holding, others, self.now_nanos, price_only=known, hold=hold
+                )
             elif holding.pending_nanos and proposal.reason_code == "INSIDE_BAND":
                 proposal = replace(proposal, reason_code="AWAITING_APPROVAL")
         again = self._refused_before(symbol, proposal)

@@ -2,6 +2,8 @@
 
 A paper order trades at once at the mid and pays the modelled one-way cost. Two strategies: all that the
 signal knows, and prices alone. Neither sees the account; caps on the rest of the book do not bind them.
+Prices alone are believed here as they stand: what comes of it is the evidence on which real orders
+believe them.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from dataclasses import replace
 
 from servers.decision.domain.book import ON_PAPER, PRICE_ONLY, DecisionBook
 from servers.decision.domain.decision import Event, EventKind, PaperTrade
+from servers.decision.domain.evidence import propose_on_evidence
 from servers.decision.domain.signal import Signal
 from servers.decision.domain.sizing import Action, Holding, Others, Policy, propose
 from servers.decision.market import View
@@ -40,9 +43,12 @@ class PaperDesk:
             last = book.last_paper_nanos.get((strategy, symbol), 0)
             is_cooling = bool(last) and now_nanos - last < self._cool_down_nanos
             hold = view.hold or ("COOL_DOWN" if is_cooling else "")
-            proposal = propose(
-                self._policy, known, view.market, Holding(held), Others(), now_nanos, hold=hold
-            )
+            args = (self._policy, known, view.market, Holding(held), Others(), now_nanos)
+            if strategy == PRICE_ONLY:
+                proposal = propose(*args, hold=hold)
+            else:
+                shown = book.ledgers.get(PRICE_ONLY)
+                proposal = propose_on_evidence(*args, price_only=shown, hold=hold)
             if proposal.action is Action.NONE:
                 continue
             notional = abs(proposal.quantity_nanos) * view.market.mid_price_nanos

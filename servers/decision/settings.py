@@ -38,6 +38,9 @@ class DecisionSettings(ServerSettings):
         le=1,
         description="share of a full position by which a target has to differ; a close need not",
     )
+    price_only_error_rate: float = Field(
+        0.05, gt=0, lt=1, description="chance at which prices alone are believed to know what they do not"
+    )
     short_sales: bool = Field(False, description="whether positions below zero are aimed at")
 
     stale_half_lives: float = Field(1.0, gt=0, description="older signals open nothing")
@@ -105,6 +108,7 @@ class DecisionSettings(ServerSettings):
             longest_horizon_seconds=self.longest_horizon_seconds,
             patient_from_seconds=self.patient_from_seconds,
             close_horizon_seconds=self.close_horizon_seconds,
+            price_only_error_rate=self.price_only_error_rate,
             quick_algorithm=self.quick_algorithm,
             patient_algorithm=self.patient_algorithm,
             trust=Trust(

@@ -199,6 +199,7 @@ def inputs_of(signal: Signal | None, market: Market | None, proposal: Proposal) 
 _NOTHING = {
     "INSIDE_BAND": "the difference is worth less than what trading it costs",
     "EDGE_BELOW_COST": "the edge does not pay for the round trip and its margin",
+    "UNPROVEN": "prices alone have not shown here that they know so much",
     "NO_SIGNAL": "no live signal, and no position to close",
     "ORDER_TOO_SMALL": "what is left to do is below the smallest order",
     "STALE": "the signal is too old to open a position",

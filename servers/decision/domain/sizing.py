@@ -68,6 +68,7 @@ class Policy:
         horizon_share: length of an execution as a share of the signal's half-life.
         patient_from_seconds: horizons from here on follow the volume; shorter ones run evenly.
         close_horizon_seconds: horizon of what no live signal supports any more.
+        price_only_error_rate: chance at which prices alone are believed to know what they do not.
     """
 
     risk_budget: float = 5_000.0
@@ -80,6 +81,7 @@ class Policy:
     longest_horizon_seconds: float = 3_600.0
     patient_from_seconds: float = 600.0
     close_horizon_seconds: float = 600.0
+    price_only_error_rate: float = 0.05
     quick_algorithm: str = "twap"
     patient_algorithm: str = "static_vwap"
     trust: Trust = field(default_factory=Trust)
