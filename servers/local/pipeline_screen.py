@@ -83,8 +83,10 @@ def pipeline_lines(pipeline: Pipeline, time_zone: str) -> Iterable[tuple[str, st
     for trend in pipeline.trends:
         yield f"trend {trend.sequence}", f"{clock(trend.event_time_nanos, time_zone)}  {trend.message}"
     for one in list(pipeline.orders.values()):
-        state = state_text(one)
-        if one.state in _WORTH_A_LINE:
+        if one.state not in _IN_PASSING:
+            # One that is over before it is first seen was started too; how it ended is its parent's line.
+            is_over = one.state == decision_pb2.DECISION_STATE_DONE
+            state = "STARTED" if is_over else state_text(one)
             line = f"{clock(one.event_time_nanos, time_zone)}  {state}: {one.reason}"
             yield f"{one.decision_id} {state}", line
     for execution in list(pipeline.executions.values()):
@@ -92,13 +94,7 @@ def pipeline_lines(pipeline: Pipeline, time_zone: str) -> Iterable[tuple[str, st
             yield f"end {execution.execution_id}", progress_line(execution, time_zone)
 
 
-_WORTH_A_LINE = frozenset(
-    {
-        decision_pb2.DECISION_STATE_PENDING_APPROVAL,
-        decision_pb2.DECISION_STATE_STARTED,
-        decision_pb2.DECISION_STATE_REFUSED,
-    }
-)
+_IN_PASSING = frozenset({decision_pb2.DECISION_STATE_RECORDED, decision_pb2.DECISION_STATE_APPROVED})
 
 
 def posts_table(posts: Iterable[post_pb2.Post], time_zone: str) -> Table:
