@@ -159,7 +159,7 @@ async def open_journal(disk: MemoryDisk) -> Journal:
 PICKS = st.lists(st.tuples(st.integers(0, 8), st.integers(0, 30), st.integers(0, 60)), max_size=30)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(PICKS)
 def test_a_snapshot_at_every_cut_with_the_events_after_it_equals_a_full_replay(
     picks: list[tuple[int, int, int]],
@@ -188,7 +188,7 @@ async def _at_every_cut(picks: list[tuple[int, int, int]]) -> None:
     await journal.close()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(PICKS, st.integers(1, 9), st.integers(0, 40))
 def test_a_save_that_is_cut_short_anywhere_costs_nothing(
     picks: list[tuple[int, int, int]], every: int, refused_at: int

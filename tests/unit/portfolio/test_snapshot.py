@@ -124,7 +124,7 @@ async def take(engine: PortfolioEngine, count: int, pick: tuple[int, int, int]) 
 PICKS = st.lists(st.tuples(st.integers(0, 16), st.integers(0, 30), st.integers(0, 20)), max_size=25)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(PICKS)
 def test_a_snapshot_at_every_cut_with_the_facts_after_it_equals_a_full_replay(
     picks: list[tuple[int, int, int]],
@@ -153,7 +153,7 @@ async def _at_every_cut(picks: list[tuple[int, int, int]]) -> None:
     await journal.close()
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(PICKS, st.integers(1, 6), st.integers(0, 5))
 def test_a_save_that_is_cut_short_costs_nothing(
     picks: list[tuple[int, int, int]], every: int, refused: int
