@@ -6,6 +6,7 @@ A decision raises the refusal that the caller gets, or returns events; none of t
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from hashlib import sha256
 from typing import NamedTuple
 
@@ -173,9 +174,19 @@ def from_report(
             if booked is None or booked.is_busted:
                 return None
             # What is undone is what we booked, so that it comes out exactly.
-            fill, corrected_fill = booked.fill, report.corrected_fill
-            if corrected_fill == fill:
-                return None
+            fill = booked.fill
+            if kind is EventKind.CORRECTED:
+                if report.corrected_fill is None:
+                    return None
+                # A fill keeps for life the id that it was booked under; everyone behind finds it by that.
+                corrected_fill = replace(
+                    report.corrected_fill,
+                    venue=fill.venue,
+                    account=fill.account,
+                    venue_execution_id=fill.venue_execution_id,
+                )
+                if corrected_fill == fill:
+                    return None
     elif record.is_final:
         return None
     elif kind is EventKind.REPLACED:
