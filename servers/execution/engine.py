@@ -28,7 +28,6 @@ from servers.execution.planning import Planner, Surroundings
 from servers.execution.ports import (
     Effect,
     KeptAnswer,
-    KillSwitches,
     Market,
     Recorded,
     Risk,
@@ -38,6 +37,7 @@ from servers.model.errors import (
     AlreadyExists,
     FailedPrecondition,
 )
+from servers.model.kill_switch import KillSwitches
 
 
 class ExecutionEngine:

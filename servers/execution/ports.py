@@ -15,6 +15,7 @@ from servers.execution.domain.tape import Prints
 from servers.execution.domain.view import Execution
 from servers.model.errors import TapelineError
 from servers.model.instrument import Instrument
+from servers.model.kill_switch import KillSwitches
 from servers.model.market import MarketTime, Quote, TradingStatus
 from servers.model.order import Fill, OrderState, Rejection
 
@@ -160,17 +161,6 @@ class Orders(Protocol):
     def facts(self, after_sequence: int) -> AsyncIterator[OrderFacts]:
         """Yield facts about children above a sequence, then new ones, until the connection ends."""
         ...
-
-
-class KillSwitches(NamedTuple):
-    """Accounts whose kill switch is on; `everywhere` when that of all accounts is."""
-
-    everywhere: bool = False
-    accounts: frozenset[str] = frozenset()
-
-    def stop(self, account: str) -> bool:
-        """Return whether `account` may not trade."""
-        return self.everywhere or account in self.accounts
 
 
 class Risk(Protocol):

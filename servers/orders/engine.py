@@ -9,6 +9,7 @@ from functools import partial
 
 from servers.model.clock import Clock
 from servers.model.errors import FailedPrecondition, Unavailable
+from servers.model.kill_switch import KillSwitches
 from servers.model.order import OrderTerms, Rejection
 from servers.orders import decisions
 from servers.orders.book import OrderBook
@@ -18,7 +19,6 @@ from servers.orders.intake import Intake
 from servers.orders.ports import (
     Answer,
     KeptAnswer,
-    KillSwitches,
     OrderCheck,
     OrderJournal,
     ReportPage,

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from enum import IntEnum
 from typing import NamedTuple, Protocol
 
+from servers.model.kill_switch import KillSwitches
 from servers.model.order import Fill, OrderState, OrderTerms, Rejection
 from servers.orders.domain import NewOrder, OrderEvent, OrderKey, OrderRecord
 
@@ -73,17 +74,6 @@ class OrderCheck(NamedTuple):
     terms: OrderTerms
     execution_id: str = ""
     replace_request_id: str = ""
-
-
-class KillSwitches(NamedTuple):
-    """Accounts whose kill switch is on; `everywhere` when that of all accounts is."""
-
-    everywhere: bool = False
-    accounts: frozenset[str] = frozenset()
-
-    def stop(self, account: str) -> bool:
-        """Return whether `account` may not trade."""
-        return self.everywhere or account in self.accounts
 
 
 class Risk(Protocol):

@@ -13,6 +13,7 @@ from servers.decision.ports import Exposure, Log
 from servers.runtime.channels import Channels
 from servers.runtime.follow import Follower
 from servers.runtime.status import from_rpc_error
+from servers.wire.risk import SwitchBoard
 
 
 class GrpcRisk:
@@ -51,7 +52,7 @@ class RiskFeed:
     def __init__(self, channels: Channels, account: str, on_kill_switch: OnKillSwitch, log: Log) -> None:
         self._stub = risk_service_pb2_grpc.RiskServiceStub(channels.channel("risk"))
         self._account = account
-        self._on: set[str] = set()
+        self._board = SwitchBoard()
         self._tell: Callable[..., None] = on_kill_switch
         self.follower = Follower("risk", self._subscribe, self._take, log)
 
@@ -60,8 +61,4 @@ class RiskFeed:
         return stream
 
     async def _take(self, message: pb.StreamRiskStateResponse) -> None:
-        if message.is_snapshot:
-            self._on.clear()
-        for switch in message.kill_switches:
-            (self._on.add if switch.is_on else self._on.discard)(switch.account)
-        self._tell(is_on=bool(self._on & {"", self._account}))
+        self._tell(is_on=self._board.take(message).stop(self._account))

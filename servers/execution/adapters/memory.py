@@ -20,7 +20,6 @@ from servers.execution.domain.parameters import Parameters, SessionTimes
 from servers.execution.domain.quality import PastDay
 from servers.execution.domain.tape import Prints
 from servers.execution.ports import (
-    KillSwitches,
     MarketMessage,
     OrderFact,
     OrderFactKind,
@@ -31,6 +30,7 @@ from servers.execution.ports import (
 from servers.model.clock import NANOS_PER_SECOND
 from servers.model.errors import NotFound, Unavailable
 from servers.model.instrument import Instrument, TickBand
+from servers.model.kill_switch import KillSwitches
 from servers.model.market import MarketPhase, MarketTime, Quote, TradeFlag, TradingStatus
 from servers.model.nanos import NANO, Money
 from servers.model.order import Fill, Liquidity, OrderState, OrderType, Rejection, Side, TimeInForce

@@ -7,12 +7,12 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from servers.model.errors import OutOfRange, Unavailable
+from servers.model.kill_switch import KillSwitches
 from servers.model.nanos import Money
 from servers.model.order import Fill, Liquidity, OrderState, OrderTerms, Rejection
 from servers.orders.domain import NewOrder, OrderEvent, OrderKey, OrderRecord
 from servers.orders.ports import (
     KeptAnswer,
-    KillSwitches,
     OrderCheck,
     Report,
     ReportKind,

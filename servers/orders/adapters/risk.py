@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Sequence
 
 import grpc
@@ -10,14 +9,12 @@ import structlog
 from tapeline.risk.v1 import risk_service_pb2, risk_service_pb2_grpc
 
 from servers.model.errors import Unavailable
+from servers.model.kill_switch import KillSwitches
 from servers.model.order import Rejection
 from servers.orders import wire
-from servers.orders.ports import KillSwitches, OrderCheck
-from servers.runtime.status import reason_of
+from servers.orders.ports import OrderCheck
+from servers.wire.risk import follow_kill_switches, risk_unavailable
 from servers.wire.trading import rejection_from_wire
-
-FIRST_PAUSE_SECONDS = 0.05
-LONGEST_PAUSE_SECONDS = 1.0
 
 
 class GrpcRisk:
@@ -38,12 +35,7 @@ class GrpcRisk:
         try:
             response = await self._stub.CheckOrders(request, timeout=self._timeout_seconds)
         except grpc.aio.AioRpcError as error:
-            raise Unavailable(
-                "RISK_UNAVAILABLE",
-                f"risk did not answer: {error.code().name} {reason_of(error)}",
-                risk_status=error.code().name,
-                risk_reason=reason_of(error),
-            ) from error
+            raise risk_unavailable(error) from error
         if len(response.verdicts) != len(checks):
             raise Unavailable("RISK_UNAVAILABLE", "risk answered with another number of verdicts")
         return [
@@ -51,24 +43,5 @@ class GrpcRisk:
             for verdict in response.verdicts
         ]
 
-    async def kill_switches(self) -> AsyncIterator[KillSwitches]:
-        known: set[str] = set()
-        pause_seconds = FIRST_PAUSE_SECONDS
-        while True:
-            try:
-                async for message in self._stub.StreamRiskState(risk_service_pb2.StreamRiskStateRequest()):
-                    pause_seconds = FIRST_PAUSE_SECONDS
-                    if message.is_snapshot:
-                        known.clear()
-                    for switch in message.kill_switches:
-                        if switch.is_on:
-                            known.add(switch.account)
-                        else:
-                            known.discard(switch.account)
-                    if message.is_snapshot or message.kill_switches:
-                        yield KillSwitches("" in known, frozenset(known - {""}))
-            except grpc.aio.AioRpcError as error:
-                # The switches stay as they were. Nothing new is accepted without a check anyway.
-                self._log.info("risk's state ended", status=error.code().name)
-            await asyncio.sleep(pause_seconds)
-            pause_seconds = min(2 * pause_seconds, LONGEST_PAUSE_SECONDS)
+    def kill_switches(self) -> AsyncIterator[KillSwitches]:
+        return follow_kill_switches(self._stub, self._log)

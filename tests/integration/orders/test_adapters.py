@@ -22,12 +22,13 @@ from servers.model.errors import (
     TapelineError,
     Unavailable,
 )
+from servers.model.kill_switch import KillSwitches
 from servers.model.nanos import NANO
 from servers.model.order import OrderState, OrderTerms, OrderType, Rejection, Side, TimeInForce
 from servers.orders.adapters.exchange import ExchangeVenue
 from servers.orders.adapters.risk import GrpcRisk
 from servers.orders.domain import NewOrder
-from servers.orders.ports import KillSwitches, OrderCheck, ReportKind, Submission, VenueOrder
+from servers.orders.ports import OrderCheck, ReportKind, Submission, VenueOrder
 from servers.runtime.tracing import Span, Tracer
 from tests.integration.orders.peers import PlainRisk, PlainVenue, serve
 

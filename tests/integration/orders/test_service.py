@@ -16,9 +16,9 @@ from tapeline.trading.v1 import order_pb2, side_pb2
 
 from servers.journal import Journal
 from servers.model.clock import WallClock
+from servers.model.kill_switch import KillSwitches
 from servers.model.order import Rejection
 from servers.orders.adapters.memory import MemoryRisk, MemoryVenue
-from servers.orders.ports import KillSwitches
 from servers.runtime.status import reason_of
 from tests.integration.orders.conftest import NANO, Desk, eventually, new_order, start_desk
 

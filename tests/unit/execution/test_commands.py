@@ -10,8 +10,8 @@ import pytest
 from servers.execution.adapters.memory import OPEN_NANOS, Step
 from servers.execution.domain.events import EventKind, ExecutionState
 from servers.execution.domain.parameters import Algorithm, Parameters
-from servers.execution.ports import KillSwitches
 from servers.model.errors import AlreadyExists, FailedPrecondition, NotFound, Unavailable
+from servers.model.kill_switch import KillSwitches
 from servers.model.market import MarketPhase
 from servers.model.nanos import NANO
 from servers.model.order import Rejection, Side

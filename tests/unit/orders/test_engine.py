@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace as changed
 
 import pytest
 
@@ -16,10 +15,11 @@ from servers.model.errors import (
     ResourceExhausted,
     Unavailable,
 )
+from servers.model.kill_switch import KillSwitches
 from servers.model.nanos import NANO
 from servers.model.order import OrderState, Rejection
 from servers.orders.domain import EventKind
-from servers.orders.ports import KillSwitches, ReportKind
+from servers.orders.ports import ReportKind
 from tests.unit.orders.conftest import ACCOUNT, Desk, cancel, eventually, new_order, replace
 
 KEY = (ACCOUNT, "one")
@@ -348,45 +348,6 @@ async def test_an_order_that_the_venue_refuses_to_take_is_rejected(desk: Desk) -
     desk.venue.refuse_outright = lambda key: Rejection("SYMBOL_UNKNOWN")
     await desk.submit()
     assert (await desk.becomes(OrderState.REJECTED)).rejection == Rejection("SYMBOL_UNKNOWN")
-
-
-async def test_a_bust_and_a_correction_reverse_exactly_once(desk: Desk) -> None:
-    await desk.submit()
-    await desk.becomes(OrderState.NEW)
-    first = desk.venue.fill(KEY, 60 * NANO, 50 * NANO)
-    second = desk.venue.fill(KEY, 40 * NANO, 49 * NANO)
-    await desk.becomes(OrderState.FILLED)
-    desk.venue.amend(first, 0, 0)
-    desk.venue.repeat(desk.venue.log[-1])
-    desk.venue.amend(second, 30 * NANO, 48 * NANO)
-    desk.venue.repeat(desk.venue.log[-1])
-    desk.venue.repeat(desk.venue.log[2])
-    await eventually(lambda: desk.reader.position == len(desk.venue.log))
-    record = desk.order()
-    assert (record.filled_quantity_nanos, record.average_price_nanos) == (30 * NANO, 48 * NANO)
-    assert record.state is OrderState.FILLED
-    assert desk.kinds()[-2:] == [EventKind.BUSTED, EventKind.CORRECTED]
-    (left,) = desk.engine.book.fills_after(0)
-    assert (left.fill.quantity_nanos, left.fill.price_nanos) == (30 * NANO, 48 * NANO)
-    await desk.restart()
-    assert desk.order() == record
-
-
-async def test_a_fill_keeps_its_id_when_the_venue_corrects_it_under_another(desk: Desk) -> None:
-    await desk.submit()
-    await desk.becomes(OrderState.NEW)
-    booked = desk.venue.fill(KEY, 60 * NANO, 50 * NANO)
-    desk.venue.amend(booked, 50 * NANO, 49 * NANO)
-    renamed = changed(booked, venue_execution_id="ANOTHER", quantity_nanos=40 * NANO, price_nanos=48 * NANO)
-    desk.venue.repeat(desk.venue.log[-1]._replace(corrected_fill=renamed))
-    desk.venue.amend(booked, 30 * NANO, 47 * NANO)
-    await eventually(lambda: desk.reader.position == len(desk.venue.log))
-    (left,) = desk.engine.book.fills_after(0)
-    assert left.fill == changed(booked, quantity_nanos=30 * NANO, price_nanos=47 * NANO)
-    record = desk.order()
-    assert (record.filled_quantity_nanos, record.average_price_nanos) == (30 * NANO, 47 * NANO)
-    await desk.restart()
-    assert desk.order() == record
 
 
 async def test_the_kill_switch_refuses_new_orders_and_cancels_what_works(desk: Desk) -> None:

@@ -9,10 +9,11 @@ from collections import Counter
 import pytest
 
 from servers.model.errors import FailedPrecondition, TapelineError, Unavailable
+from servers.model.kill_switch import KillSwitches
 from servers.model.nanos import NANO
 from servers.model.order import OrderState, Rejection
 from servers.orders.domain import EventKind
-from servers.orders.ports import KillSwitches, ReportKind
+from servers.orders.ports import ReportKind
 from tests.unit.orders.conftest import ACCOUNT, Desk, cancel, eventually, new_order, replace
 
 KEY = (ACCOUNT, "one")
