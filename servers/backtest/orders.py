@@ -17,6 +17,7 @@ from native.schedule import Schedule, StaticVwapSchedule, TwapSchedule
 from native.shortfall_schedule import ShortfallSchedule
 from servers.backtest.inputs import DayInputs
 from servers.backtest.options import BacktestOptions, CostSettings
+from servers.model.participation import capacity_rate
 from servers.recordings.table import Doubles, Int64s
 
 ONE = 1_000_000_000
@@ -37,9 +38,6 @@ FORESIGHT = "foresight"
 
 SESSION_PARTS = ("first_hour", "middle", "last_hour")
 PART_NANOS = 3_600 * ONE
-
-CAPACITY_USED = 0.9
-"""Of what the cap would let through of the volume that is forecast: chosen on the training part."""
 
 CAP_WINDOW_NANOS = 300 * ONE
 TRADED_SESSION_SECONDS = 23_400.0
@@ -166,11 +164,6 @@ class DayOrders:
     def _steps(self, seconds: float) -> int:
         return round(seconds / self._options.step_seconds)
 
-    def _capacity(self, is_capped: bool) -> float:
-        """Return what the plan counts on doing for each share that is still to come from others."""
-        cap = self._options.cap
-        return CAPACITY_USED * cap / (1.0 - cap) if is_capped and cap is not None else 0.0
-
     def schedule(self, algorithm: str, size: float, is_capped: bool = False) -> Schedule:
         """Return a schedule; one that does not listen to volume serves all parents of its size."""
         key = algorithm, size
@@ -198,7 +191,13 @@ class DayOrders:
                 assert self._table is not None
                 expected = self._table[0].tolist()
                 return AdaptiveVwapSchedule(
-                    quantity, ONE, start, end, self._edges, expected, capacity_rate=self._capacity(is_capped)
+                    quantity,
+                    ONE,
+                    start,
+                    end,
+                    self._edges,
+                    expected,
+                    capacity_rate=capacity_rate(self._options.cap if is_capped else None),
                 )
             case "pov":
                 # The rate at which the order would end with the day if the day brought its median volume.

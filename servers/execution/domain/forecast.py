@@ -25,6 +25,11 @@ class VolumeForecaster(Protocol):
         """Edges of the session's bins, UTC epoch nanoseconds; one more than there are bins."""
         ...
 
+    @property
+    def is_in_shares(self) -> bool:
+        """Whether it knows what a session trades; without that it may expect the curve's shape alone."""
+        ...
+
     def begin(self, volume: float, time_nanos: int, price: float = math.nan) -> None:
         """Begin anew: so many shares had traded by a time, along the curve, the last at a price."""
         ...
@@ -76,6 +81,10 @@ class SessionForecast:
     def edges_nanos(self) -> Sequence[int]:
         edges: list[int] = self._edges.tolist()
         return edges
+
+    @property
+    def is_in_shares(self) -> bool:
+        return self._level > 0
 
     def begin(self, volume: float, time_nanos: int, price: float = math.nan) -> None:
         before = self._shares * self._parts_before(time_nanos)

@@ -23,6 +23,7 @@ from servers.execution.domain.tape import Tape
 from servers.model.clock import NANOS_PER_SECOND
 from servers.model.instrument import Instrument
 from servers.model.nanos import NANO
+from servers.model.participation import capacity_rate
 
 _STALE_SILENCES = 6
 _STALE_BINS = 2
@@ -143,8 +144,16 @@ class ScheduleKeeper:
                 forecaster = self._forecaster
                 volumes = forecaster.expect(start) if forecaster else plan.curve_shares
                 edges = forecaster.edges_nanos if forecaster else self._edges()
-                tolerance = parameters.tracking_tolerance or 0.0
-                return AdaptiveVwapSchedule(quantity, lot, start, end, edges, volumes, tolerance=tolerance)
+                return AdaptiveVwapSchedule(
+                    quantity,
+                    lot,
+                    start,
+                    end,
+                    edges,
+                    volumes,
+                    tolerance=parameters.tracking_tolerance or 0.0,
+                    capacity_rate=self._capacity_rate(),
+                )
             case Algorithm.POV:
                 return PovSchedule(
                     quantity,
@@ -159,6 +168,12 @@ class ScheduleKeeper:
                 return self._make_shortfall(quantity, lot, start, end)
             case _:
                 return TwapSchedule(quantity, lot, start, end)
+
+    def _capacity_rate(self) -> float:
+        # A cap lets a number of shares through only of a forecast in shares, not of a curve alone.
+        forecaster = self._forecaster
+        is_in_shares = forecaster is not None and forecaster.is_in_shares
+        return capacity_rate(self._parent.parameters.max_participation_rate) if is_in_shares else 0.0
 
     def _make_shortfall(self, quantity: int, lot: int, start: int, end: int) -> ShortfallSchedule:
         plan, parent = self._parent.plan, self._parent

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from servers.execution.adapters.memory import OPEN_NANOS, practice_instrument
 from servers.execution.domain.events import Event, EventKind, ExecutionState, SchedulePlan, Start
@@ -27,6 +29,7 @@ class Broken:
     """A forecast that says nothing."""
 
     edges_nanos: Sequence[int] = ()
+    is_in_shares = False
 
     def begin(self, volume: float, time_nanos: int, price: float = 0.0) -> None:
         """Begin."""
@@ -100,6 +103,26 @@ def test_a_forecast_that_fails_gives_way_to_the_static_curve_until_it_speaks_aga
     assert desk.keep(20) is None
     desk.keeper._forecaster = sound
     assert desk.keep(30) == (Algorithm.ADAPTIVE_VWAP, "RECOVERED")
+
+
+def target_after_a_bin(plan: SchedulePlan) -> float:
+    schedule = Desk(Algorithm.ADAPTIVE_VWAP, plan).keeper.schedule
+    assert schedule is not None
+    return schedule.target_nanos(OPEN_NANOS + 300 * NANO) / (1_000 * NANO)
+
+
+def test_an_order_that_the_cap_will_hold_back_begins_ahead_of_the_curve() -> None:
+    quiet = SchedulePlan(
+        CLOSE, FLAT.curve_shares, 300 * NANO, OPEN_NANOS, 156_000.0, session_volume_time_nanos=OPEN_NANOS
+    )
+    # 8,000 shares in four equal bins, of which a tenth can be done: after the first bin, 600 of 1,000.
+    assert target_after_a_bin(quiet) == pytest.approx(0.4, abs=0.002)
+    busy = replace(quiet, median_daily_volume=1_560_000.0)
+    assert target_after_a_bin(busy) == pytest.approx(0.25, abs=0.002)
+
+
+def test_a_curve_alone_says_nothing_of_what_the_cap_lets_through() -> None:
+    assert target_after_a_bin(FLAT) == pytest.approx(0.25, abs=0.002)
 
 
 def test_a_cancelled_print_is_no_volume_to_follow() -> None:
