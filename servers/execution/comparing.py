@@ -69,12 +69,13 @@ def compare_parents(
 
 
 def finished_order(parent: ParentOrder) -> FinishedOrder | None:
-    """Return the row of a parent; None while it has no report, and where it never arrived or never traded.
+    """Return the row of a parent; None while it has no report, and where it was refused or never arrived.
 
-    What was cancelled counts with the rest that it left: who drops bad executions compares good ones.
+    What was cancelled counts with the rest that it left, and what filled nothing with all of it: who drops bad
+    executions compares good ones.
     """
     report = parent.report
-    if report is None or parent.state is ExecutionState.REJECTED or not parent.filled_quantity_nanos:
+    if report is None or parent.state is ExecutionState.REJECTED or not parent.arrival_time_nanos:
         return None
     decision, vwap = report.benchmark("decision"), report.benchmark("interval_vwap")
     if decision is None or not decision.price_nanos:
@@ -96,7 +97,7 @@ def finished_order(parent: ParentOrder) -> FinishedOrder | None:
             else stratum_of(parameters.symbol, parameters.side, parent.quantity_nanos, median)
         ),
         shortfall_bps=report.shortfall.total_e18 / notional_attos * 1e4,
-        tracking_error_bps=abs(vwap.slippage_bps) if vwap is not None else math.nan,
+        tracking_error_bps=abs(vwap.slippage_bps) if vwap and parent.filled_quantity_nanos else math.nan,
         filled_share=parent.filled_quantity_nanos / parent.quantity_nanos,
         size_share=parent.quantity_nanos / NANO / median if median > 0 else None,
         volatility=_hourly(report),

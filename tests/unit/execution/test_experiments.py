@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import math
 from collections import Counter
 from dataclasses import replace
 from typing import Any
@@ -157,6 +158,20 @@ async def test_a_start_that_failed_keeps_its_place_for_its_repeat(make_world: An
     first = await world.start(asked(), "r0")
     assert world.book.view(first).assignment.place == 0
     assert world.book.view(second).assignment.place == 1
+
+
+async def test_a_parent_that_filled_nothing_counts_with_all_that_it_left(make_world: Any) -> None:
+    world = await make_world(curve=FLAT)
+    execution_id = await world.start(asked(limit_price_nanos=20 * NANO))
+    await world.run(60 + 60 + 130)
+    parent = world.book.parents[execution_id]
+    order = finished_order(parent)
+    assert order is not None
+    assert (order.filled_share, math.isnan(order.tracking_error_bps)) == (0.0, True)
+    notional = parent.report.benchmark("decision").price_nanos * parent.quantity_nanos
+    assert order.shortfall_bps == pytest.approx(parent.report.shortfall.total_e18 / notional * 1e4)
+    comparison = compare_parents([parent], world.engine.experiments, "trial", "", "")
+    assert (comparison.order_count, comparison.left_out_count) == (1, 0)
 
 
 async def test_finished_parents_are_compared_and_too_few_claim_nothing(make_world: Any) -> None:
