@@ -71,8 +71,8 @@ def compare_parents(
 def finished_order(parent: ParentOrder) -> FinishedOrder | None:
     """Return the row of a parent; None while it has no report, and where it was refused or never arrived.
 
-    What was cancelled counts with the rest that it left, and what filled nothing with all of it: who drops bad
-    executions compares good ones.
+    What was cancelled counts with the rest that it left, and what filled nothing with all of it: who drops
+    bad executions compares good ones.
     """
     report = parent.report
     if report is None or parent.state is ExecutionState.REJECTED or not parent.arrival_time_nanos:
