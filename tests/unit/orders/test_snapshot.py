@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import fields
+from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -308,3 +310,19 @@ def test_a_corrected_fill_is_listed_as_it_is_now() -> None:
     assert [*book.fills_after(0)] == [*book.fills_after(0, execution_id="P")] == expected
     book.take(OrderEvent(EventKind.BUSTED, ACCOUNT, "one", 1, fill=now), 5)
     assert [*book.fills_after(0)] == [*book.fills_after(0, execution_id="P")] == []
+
+
+def test_rows_of_another_layout_come_with_another_version() -> None:
+    layout = (
+        OrderRecord._fields,
+        BookedFill._fields,
+        *(_names(kind) for kind in (OrderTerms, Fill, Rejection)),
+    )
+    digest = sha256(repr(layout).encode()).hexdigest()[:12]
+    assert (VERSION, digest) == (1, "2d3819846556"), (
+        "a field came, went or moved: raise VERSION, and this digest"
+    )
+
+
+def _names(kind: type) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(kind))

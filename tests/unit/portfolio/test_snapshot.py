@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import fields
+from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -19,7 +21,7 @@ from servers.model.order import Fill, Liquidity, Side
 from servers.portfolio import snapshot as snapshot_module
 from servers.portfolio.adapters.journal import JournalLedger
 from servers.portfolio.domain.adjustments import Adjustment, AdjustmentKind
-from servers.portfolio.domain.position import CHECKPOINT_ENTRIES
+from servers.portfolio.domain.position import CHECKPOINT_ENTRIES, Entry, PositionState
 from servers.portfolio.engine import PortfolioEngine
 from servers.portfolio.ports import FillFact
 from servers.portfolio.snapshot import NAME, VERSION, LedgerState
@@ -259,3 +261,11 @@ async def test_a_ledger_in_which_a_fact_broke_off_is_never_saved() -> None:
     await take(engine, 3, (1, 2, 1))
     assert state.sequence == 0
     await journal.close()
+
+
+def test_rows_of_another_layout_come_with_another_version() -> None:
+    layout = Entry._fields, *([field.name for field in fields(kind)] for kind in (PositionState, Adjustment))
+    digest = sha256(repr(layout).encode()).hexdigest()[:12]
+    assert (VERSION, digest) == (1, "32ddc4018eda"), (
+        "a field came, went or moved: raise VERSION, and this digest"
+    )
