@@ -266,6 +266,4 @@ async def test_a_ledger_in_which_a_fact_broke_off_is_never_saved() -> None:
 def test_rows_of_another_layout_come_with_another_version() -> None:
     layout = Entry._fields, *([field.name for field in fields(kind)] for kind in (PositionState, Adjustment))
     digest = sha256(repr(layout).encode()).hexdigest()[:12]
-    assert (VERSION, digest) == (1, "32ddc4018eda"), (
-        "a field came, went or moved: raise VERSION, and this digest"
-    )
+    assert (VERSION, digest) == (1, "32ddc4018eda"), "the fields changed: raise VERSION"
