@@ -41,7 +41,7 @@ def comparison_panel(comparison: comparison_pb2.Comparison) -> RenderableType:
         )
     counted = (
         f"{comparison.parent_count} parents of {comparison.session_count} sessions;"
-        f" {comparison.left_out_count} left out (not finished, refused or never traded)"
+        f" {comparison.left_out_count} left out (not finished, refused or never arrived)"
     )
     parts: list[RenderableType] = [Text(title, style="bold"), Text(counted), _groups(comparison)]
     said = [one for one in comparison.differences if one.dimension == comparison_pb2.COST_DIMENSION_ALL]
