@@ -25,12 +25,13 @@ class Figures:
     """Running figures over [arrival, end of the horizon), and the participation cap's tracker.
 
     Args:
-        shortest_window_nanos: the cap holds in every window from this length to the parent's own.
+        shortest_window_share: the cap holds in every window from this share of the parent's own to the whole,
+            above 0 and at most 1.
     """
 
-    def __init__(self, parent: ParentOrder, shortest_window_nanos: int, impact: ImpactModel) -> None:
+    def __init__(self, parent: ParentOrder, shortest_window_share: float, impact: ImpactModel) -> None:
         self._parent = parent
-        self._shortest_window_nanos = shortest_window_nanos
+        self._shortest_window_share = shortest_window_share
         self._impact = impact
         self._reset()
 
@@ -38,7 +39,7 @@ class Figures:
         window = self._parent.parameters.participation_window_nanos
         self.tracker = ParticipationTracker(
             window,
-            min(window, self._shortest_window_nanos),
+            max(int(window * self._shortest_window_share), 1),
             # Also where own fills do not print: they take part in the volume that does, so the cap holds
             # against that volume alone.
             own_on_tape=True,
