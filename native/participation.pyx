@@ -5,13 +5,19 @@ Participation = own / (all eligible volume, own included). All quantities and ti
 integers of 128 bits, so nothing is rounded. Plain-Python twin: tests/native/twins.py.
 
 What is promised. Let no own fill be larger than what `allowed_nanos` granted at its time. Then, at the time t of
-every own fill, own <= cap * all holds over every trailing window (t - w, t] with shortest <= w <= window. So
-- over the whole of an execution whose tracker began with it, own <= cap * all holds at every own fill (the windows
-  that end at its fills, taken backwards, cover them all without overlapping);
-- at any later time u the window (u - window, u] holds the cap until window - shortest after the last own fill: what
-  is left of the own fills in it was granted against a trailing window that began no later.
-No causal rule promises more: when the market falls silent, the volume that a fill answered leaves the window before
-the fill does. A smaller `shortest` makes that last stretch shorter, and forbids to catch up on volume older than it.
+every own fill, own <= cap * all holds over (t - window, t]. So over the whole of an execution whose tracker began with
+it, own <= cap * all holds at every own fill: the windows that end at its fills, taken backwards, cover them all without
+overlapping.
+
+When the market falls silent, the volume that a fill answered leaves the window before the fill does, and no causal rule
+keeps the window that ends *now* within the cap. Two parameters say how far ahead it is looked:
+- `assumed_pace` of the pace of the window that ends at t is taken to go on. The window that ends at any later u holds
+  the cap, as long as no more is done and the volume since t is at least assumed_pace * (all over the window at t) *
+  (u - t) / window, in steps of a sixtieth of the window.
+- It is looked ahead as far as window - `shortest`: later windows are not held.
+With a pace of zero that is: the cap holds at t over every trailing window from `shortest` to `window`. A larger
+pace, or a larger `shortest`, leaves more room to catch up on older volume, and breaks the cap more often when volume
+dies.
 Trades that are cancelled later can break the cap after the fact; nothing is then allowed until it holds again.
 """
 from libc.stdlib cimport free, malloc, realloc
@@ -24,6 +30,7 @@ from native._wide cimport high_half, low_half, wide_t, wide_to_int
 cdef nanos_t ONE = 1_000_000_000
 cdef nanos_t EARLIEST = -0x7fffffffffffffff
 cdef nanos_t LARGEST = 0x7fffffffffffffff
+cdef int PACE_STEPS = 60
 
 
 cdef class EventLog:
@@ -120,18 +127,24 @@ cdef class EventLog:
 cdef class ParticipationTracker:
     """Own and eligible volume in a trailing window, and what may still be done under a cap.
 
-    `window_nanos` is the trailing window of the cap, `shortest_nanos` the shortest one over which it is to hold
-    (see the module); `own_on_tape` says whether own fills are among the prints that `add_volume` gets, as live.
-    Volume before the tracker's first print is not counted: begin it with the execution, so that volume from before
-    allows no burst. Raises ValueError unless 0 < shortest_nanos <= window_nanos.
+    `window_nanos` is the trailing window of the cap, `shortest_nanos` the shortest one over which it is to hold,
+    `assumed_pace` the share of its pace that volume is taken to keep, to 1e-9 (see the module); `own_on_tape` says
+    whether own fills are among the prints that `add_volume` gets, as live. Volume before the tracker's first print is
+    not counted: begin it with the execution, so that volume from before allows no burst. Raises ValueError unless
+    0 < shortest_nanos <= window_nanos and 0 <= assumed_pace <= 1.
     """
 
-    def __init__(self, window_nanos=300 * ONE, shortest_nanos=None, *, own_on_tape=False):
+    def __init__(
+        self, window_nanos=300 * ONE, shortest_nanos=None, *, double assumed_pace=0.0, own_on_tape=False
+    ):
         shortest = min(window_nanos, 60 * ONE) if shortest_nanos is None else shortest_nanos
         if not 0 < shortest <= window_nanos:
             raise ValueError(f"0 < shortest_nanos <= window_nanos does not hold: {shortest}, {window_nanos}")
+        if not 0.0 <= assumed_pace <= 1.0:
+            raise ValueError(f"assumed_pace must lie in 0..1, not {assumed_pace}")
         self.window = window_nanos
         self.shortest = shortest
+        self.pace = <nanos_t>(assumed_pace * ONE + 0.5)
         self.own_on_tape = own_on_tape
         self.tape = EventLog()
         self.own = EventLog()
@@ -210,31 +223,35 @@ cdef class ParticipationTracker:
         return volume
 
     cdef nanos_t allowed(self, nanos_t now, nanos_t cap) noexcept nogil:
-        # With x more done at `now`, own + x <= cap * (all + x) for the trailing windows that begin after `start`, for
-        # every start in now - window .. now - shortest. The room falls only where an own fill joins the window, so
-        # the two ends and the moments just before the own fills between them are all there is to look at. An own
-        # fill stamped later than `now` counts as done.
+        # With x more done at `now`, own + x <= cap * (all + to come + x) for the trailing windows that begin after
+        # `start`, for every start in now - window .. now - shortest. As the window grows backwards, the room falls only
+        # where an own fill joins it or what is to come falls by a step, so the two ends and the moments just before
+        # those between them are all there is to look at. An own fill stamped later than `now` counts as done.
         cdef Py_ssize_t i
-        cdef wide_t own = self.own.total_before(LARGEST), room, least
-        cdef nanos_t start, oldest = now - self.window, latest = now - self.shortest
-        least = room_after(self, oldest, now, own, cap)
-        room = room_after(self, latest, now, own, cap)
-        if room < least:
-            least = room
+        cdef wide_t own = self.own.total_before(LARGEST), least
+        cdef wide_t pace = self.volume_after(now - self.window, now) * <wide_t>self.pace
+        cdef nanos_t oldest = now - self.window, latest = now - self.shortest, start
+        least = min(self.room_after(oldest, now, own, pace, cap), self.room_after(latest, now, own, pace, cap))
         for i in range(self.own.position(oldest + 1), self.own.position(latest + 1)):
             start = self.own.events[self.own.first + i].time - 1
-            room = room_after(self, start, now, own, cap)
-            if room < least:
-                least = room
+            least = min(least, self.room_after(start, now, own, pace, cap))
+        if self.pace:
+            for i in range(1, PACE_STEPS + 1):
+                start = oldest + <nanos_t>(<wide_t>self.window * <wide_t>i // <wide_t>PACE_STEPS) - 1
+                if start > latest:
+                    break
+                if start > oldest:
+                    least = min(least, self.room_after(start, now, own, pace, cap))
         if least <= <wide_t>0:
             return 0
         least = least // <wide_t>(ONE - cap)
         return LARGEST if high_half(least) or low_half(least) > <unsigned long long>LARGEST else <nanos_t>least
 
-
-cdef inline wide_t room_after(
-    ParticipationTracker tracker, nanos_t start, nanos_t now, wide_t own, nanos_t cap
-) noexcept nogil:
-    # cap * all - own over (start, now], in units of 1e-18.
-    cdef wide_t share = tracker.volume_after(start, now) * <wide_t>cap
-    return share - (own - tracker.own.total_before(start + 1)) * <wide_t>ONE
+    cdef wide_t room_after(self, nanos_t start, nanos_t now, wide_t own, wide_t pace, nanos_t cap) noexcept nogil:
+        # cap * (all + to come) - own over (start, now], in units of 1e-18. When the window that ends later begins at
+        # `start`, so many whole steps of the pace have gone by.
+        cdef wide_t ahead = <wide_t>(start - (now - self.window) + 1) * <wide_t>PACE_STEPS - <wide_t>1
+        cdef wide_t steps = min(ahead // <wide_t>self.window, <wide_t>PACE_STEPS)
+        cdef wide_t to_come = pace * steps // (<wide_t>PACE_STEPS * <wide_t>ONE)
+        cdef wide_t share = (self.volume_after(start, now) + to_come) * <wide_t>cap
+        return share - (own - self.own.total_before(start + 1)) * <wide_t>ONE

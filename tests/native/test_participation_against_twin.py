@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from native.participation import ParticipationTracker
 from tests.native import twins
 
-WINDOW, SHORTEST = 50, 10
+WINDOW, SHORTEST, STEPS = 120, 25, 60
 CAPS = (0.0, 0.05, 0.1, 0.25, 0.9)
 # (gap to the event before, market volume, share of what is allowed that is then done)
 events = st.lists(
@@ -22,14 +22,21 @@ def one(value: Any) -> Any:
     return np.array([value], np.int64)
 
 
-@given(events, st.sampled_from(CAPS), st.booleans(), st.sampled_from([1, SHORTEST, WINDOW]))
+@given(
+    events,
+    st.sampled_from(CAPS),
+    st.booleans(),
+    st.sampled_from([1, SHORTEST, WINDOW]),
+    st.sampled_from([0.0, 0.2, 1.0]),
+)
 def test_whoever_does_no_more_than_allowed_keeps_the_cap_wherever_it_is_promised(
-    steps: Any, cap: Any, on_tape: Any, shortest: Any
+    steps: Any, cap: Any, on_tape: Any, shortest: Any, pace: Any
 ) -> None:
-    tracker = ParticipationTracker(WINDOW, shortest, own_on_tape=on_tape)
-    cap_billionths = int(cap * 10**9 + 0.5)
+    tracker = ParticipationTracker(WINDOW, shortest, assumed_pace=pace, own_on_tape=on_tape)
+    cap_billionths, pace_billionths = int(cap * 10**9 + 0.5), int(pace * 10**9 + 0.5)
     tape: list[tuple[int, int]] = []
     own: list[tuple[int, int]] = []
+    assumed: dict[int, int] = {}
     now = 0
     for gap, volume, part in steps:
         now += gap
@@ -38,9 +45,15 @@ def test_whoever_does_no_more_than_allowed_keeps_the_cap_wherever_it_is_promised
         allowed = tracker.allowed_nanos(now, cap)
         recent = [event for event in tape if event[0] > now - WINDOW]
         done_recently = [event for event in own if event[0] > now - WINDOW]
-        assert allowed == twins.allowed(recent, done_recently, now, cap_billionths, WINDOW, shortest, on_tape)
+        assert allowed == twins.allowed(
+            recent, done_recently, now, cap_billionths, WINDOW, shortest, on_tape, pace_billionths
+        )
         size = int(allowed * part)
         if size:
+            seen = sum(size for _, size in recent) + (
+                0 if on_tape else sum(size for _, size in done_recently)
+            )
+            assumed[now] = seen * pace_billionths
             tracker.add_own_fill(now, size)
             own.append((now, size))
             if on_tape:
@@ -53,13 +66,15 @@ def test_whoever_does_no_more_than_allowed_keeps_the_cap_wherever_it_is_promised
         return done * 10**9 <= cap_billionths * market
 
     for fill, _ in own:
-        for length in range(shortest, WINDOW + 1):
+        for length in range(WINDOW if pace else shortest, WINDOW + 1):
             assert holds(fill - length, fill)
         assert holds(-1, fill)
     for end in range(now + WINDOW):
         last = max((time for time, _ in own if time <= end), default=None)
         if last is not None and end - last <= WINDOW - shortest:
-            assert holds(end - WINDOW, end)
+            came = sum(size for time, size in tape if last < time <= end)
+            to_come = assumed[last] * ((end - last) * STEPS // WINDOW) // (STEPS * 10**9)
+            assert came < to_come or holds(end - WINDOW, end)
 
 
 def test_the_rates_of_the_window_are_told() -> None:
@@ -121,6 +136,7 @@ def test_many_events_pass_through_and_only_the_window_is_kept() -> None:
         (lambda t: (t.add_volume(one(9), one(1)), t.correct_volume(9, 2)), "no volume of 2 at 9"),
         (lambda t: t.allowed_nanos(0, 1.0), "cap must lie"),
         (lambda t: ParticipationTracker(10, 11), "does not hold"),
+        (lambda t: ParticipationTracker(assumed_pace=1.5), "assumed_pace must lie"),
     ],
 )
 def test_bad_input_is_refused_with_its_reason(call: Any, message: Any) -> None:

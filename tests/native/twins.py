@@ -80,19 +80,34 @@ def curve_share(edges: Sequence[int], weights: Sequence[float], start: int, end:
 
 
 def allowed(
-    tape: Trades, own: Trades, now: int, cap_billionths: int, window: int, shortest: int, own_on_tape: bool
+    tape: Trades,
+    own: Trades,
+    now: int,
+    cap_billionths: int,
+    window: int,
+    shortest: int,
+    own_on_tape: bool,
+    pace_billionths: int = 0,
 ) -> int:
     """Return the largest quantity that keeps the cap over every trailing window; events are (time, size)."""
     cap = Fraction(cap_billionths, 10**9)
+
+    def volume(start: int) -> int:
+        found = sum(size for time, size in tape if start < time <= now)
+        return found if own_on_tape else found + sum(size for time, size in own if start < time <= now)
+
+    def to_come(start: int) -> int:
+        steps = sum(window * step // 60 <= start - (now - window) for step in range(1, 61))
+        return volume(now - window) * pace_billionths * steps // (60 * 10**9)
+
+    moments = {now - window + window * step // 60 for step in range(1, 61)} if pace_billionths else set()
+    moments |= {time for time, _ in own}
     starts = {now - window, now - shortest}
-    starts |= {time - 1 for time, _ in own if now - window <= time - 1 <= now - shortest}
-    rooms = []
-    for start in starts:
-        done = sum(size for time, size in own if time > start)
-        volume = sum(size for time, size in tape if start < time <= now)
-        if not own_on_tape:
-            volume += sum(size for time, size in own if start < time <= now)
-        rooms.append(cap * volume - done)
+    starts |= {moment - 1 for moment in moments if now - window <= moment - 1 <= now - shortest}
+    rooms = [
+        cap * (volume(start) + to_come(start)) - sum(size for time, size in own if time > start)
+        for start in starts
+    ]
     return max(0, math.floor(min(rooms) / (1 - cap)))
 
 

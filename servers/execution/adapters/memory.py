@@ -140,7 +140,7 @@ class PracticeVenue:
             return
         # What trades at a price meets the orders that rest there or better; half of it is somebody else's.
         for price, side in ((bid, Side.BUY), (ask, Side.SELL)):
-            left = half * NANO // 2
+            left = half // 2 * NANO
             for key, order in list(self.resting.items()):
                 limit = order.child.terms.limit_price_nanos
                 is_met = limit >= price if side is Side.BUY else limit <= price

@@ -25,13 +25,12 @@ class Figures:
     """Running figures over [arrival, end of the horizon), and the participation cap's tracker.
 
     Args:
-        shortest_window_share: the cap holds in every window from this share of the parent's own to the whole,
-            above 0 and at most 1.
+        assumed_pace: share of its present pace that volume is taken to keep after an own fill, in 0..1.
     """
 
-    def __init__(self, parent: ParentOrder, shortest_window_share: float, impact: ImpactModel) -> None:
+    def __init__(self, parent: ParentOrder, assumed_pace: float, impact: ImpactModel) -> None:
         self._parent = parent
-        self._shortest_window_share = shortest_window_share
+        self._assumed_pace = assumed_pace
         self._impact = impact
         self._reset()
 
@@ -39,7 +38,8 @@ class Figures:
         window = self._parent.parameters.participation_window_nanos
         self.tracker = ParticipationTracker(
             window,
-            max(int(window * self._shortest_window_share), 1),
+            1,
+            assumed_pace=self._assumed_pace,
             # Also where own fills do not print: they take part in the volume that does, so the cap holds
             # against that volume alone.
             own_on_tape=True,

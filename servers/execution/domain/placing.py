@@ -51,7 +51,8 @@ class Tuning:
         max_children_per_second: children a market second and parent.
         cap_margin: share of the cap that is left unused when a child is granted, because the volume of
             the trailing window may fall before it fills.
-        shortest_window_share: the cap holds in every window from this share of the parent's own to the whole.
+        assumed_pace: share of its present pace that volume is taken to keep after a child has filled, so that
+            the cap goes on to hold while older volume leaves the window.
         closing_cutoff_nanos: time before the close at which a residual goes into the closing auction.
         rejections_to_tell: children refused in a row by risk or the venue before an event says so.
         impact_fraction: what trading at 1 % of the daily volume is taken to cost, as a fraction of the price,
@@ -62,7 +63,7 @@ class Tuning:
 
     max_children_per_second: int = 4
     cap_margin: float = 0.02
-    shortest_window_share: float = 0.5
+    assumed_pace: float = 0.25
     closing_cutoff_nanos: int = 5 * MINUTE_NANOS
     rejections_to_tell: int = 5
     impact: ImpactModel = field(default_factory=ImpactModel)

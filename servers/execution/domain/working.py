@@ -49,7 +49,7 @@ class WorkingParent:
     def __init__(self, parent: ParentOrder, instrument: Instrument, tuning: Tuning) -> None:
         self.parent = parent
         self.instrument = instrument
-        self.figures = Figures(parent, tuning.shortest_window_share, tuning.impact)
+        self.figures = Figures(parent, tuning.assumed_pace, tuning.impact)
         self.keeper = ScheduleKeeper(parent, instrument, self.figures)
         self._tuning = tuning
         self._placer = Placer(parent, instrument, self.figures, tuning)

@@ -103,12 +103,12 @@ async def test_adaptive_vwap_follows_the_static_curve_while_volumes_are_stale(ma
     world.venue.is_silent = True
     await world.run(590)
     assert world.book.view(execution_id).schedule is Algorithm.ADAPTIVE_VWAP
-    await world.run(200)  # its own fills print for as long as the cap's windows hold older volume
+    await world.run(300)  # its own fills print for as long as the cap's window holds older volume
     assert world.book.view(execution_id).schedule is Algorithm.STATIC_VWAP
     world.venue.is_silent = False
     await world.run(10)
     assert world.book.view(execution_id).schedule is Algorithm.ADAPTIVE_VWAP
-    await world.run(1_330)
+    await world.run(1_230)
     done = world.book.parents[execution_id]
     assert done.state is ExecutionState.FILLED
     assert "nothing was heard of the market for" in done.report.fallback

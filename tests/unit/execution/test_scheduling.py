@@ -59,7 +59,7 @@ class Desk:
         )  # fmt: skip
         self.tape = Tape("ACME")
         self.tape.on_status(TradingStatus("ACME", MarketPhase.CONTINUOUS, OPEN_NANOS, "", OPEN_NANOS, CLOSE))
-        self.figures = Figures(self.parent, 0.5, ImpactModel())
+        self.figures = Figures(self.parent, 0.25, ImpactModel())
         self.keeper = ScheduleKeeper(self.parent, practice_instrument(), self.figures)
         self.figures.count_from(self.tape)
         self.keeper.begin(self.tape)
