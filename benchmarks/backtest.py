@@ -29,6 +29,7 @@ from native.backtest_costs import CostModel
 from native.schedule import TwapSchedule
 from servers.calendars import Calendars
 from servers.model.calendar import Session
+from servers.model.participation import ASSUMED_PACE
 from servers.recordings.table import Int64s
 
 EVENTS = 2_000_000
@@ -69,7 +70,7 @@ def replay_ours(columns: Columns, every: int) -> tuple[float, Parent]:
         ),
         step_nanos=every * GAP_NANOS,
         latency_nanos=GAP_NANOS // 2,
-        cap=TrailingCap(0.1),
+        cap=TrailingCap(0.1, assumed_pace=ASSUMED_PACE),
     )
     began = time.process_time()
     for low in range(0, EVENTS, CHUNK):

@@ -142,7 +142,7 @@ def participation_rows() -> list[Row]:
     batches = [np.arange(step, step + 10, dtype=np.int64) * SECOND // 10 for step in range(0, 30_000, 10)]
 
     def ask() -> None:
-        tracker = ParticipationTracker(300 * SECOND, 1, assumed_pace=0.25)
+        tracker = ParticipationTracker(300 * SECOND, assumed_pace=0.25)
         for times in batches:
             tracker.add_volume(times, sizes)
             tracker.allowed_nanos(int(times[-1]), 0.1)
@@ -151,7 +151,7 @@ def participation_rows() -> list[Row]:
         tape: list[tuple[int, int]] = []
         for times in batches[:100]:
             tape += [(moment, 100 * NANO) for moment in times.tolist()]
-            twins.allowed(tape, [], tape[-1][0], 10**8, 300 * SECOND, 1, False, 25 * 10**7)
+            twins.allowed(tape, [], tape[-1][0], 10**8, 300 * SECOND, False, 25 * 10**7)
 
     note = "ten prints in, then the allowed quantity; 3,000 steps of a second"
     return compared("participation_step", cost_ns(ask, len(batches)), cost_ns(ask_twin, 100), note)

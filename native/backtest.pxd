@@ -42,7 +42,6 @@ cdef class Parent:
     cdef double[MOST] volumes
     cdef double[MOST] dones
 
-    cdef int reserve(self, Py_ssize_t prints) except -1
     cdef void take(
         self,
         const nanos_t *times,

@@ -152,11 +152,6 @@ cdef class Parent:
         """Return the fills as a dictionary of int64 columns by the names in `FILL_COLUMNS`, none if not kept."""
         return self.fills.columns()
 
-    cdef int reserve(self, Py_ssize_t prints) except -1:
-        if self.cap is not None:
-            self.cap.reserve(prints)
-        return 0
-
     cdef void take(
         self,
         const nanos_t *times,
@@ -418,7 +413,6 @@ def replay(
     for parent in parents:
         check_times(times, parent.bound)
     for parent in parents:
-        parent.reserve(count)
         with nogil:
             parent.take(&times[0], &prices[0], &sizes[0], &takeable[0], count)
         if parent.is_out_of_memory:

@@ -24,10 +24,12 @@ cdef class EventLog:
 
 cdef class ParticipationTracker:
     cdef EventLog tape, own
-    cdef nanos_t window, shortest, pace
+    cdef nanos_t window, length, pace
     cdef bint own_on_tape
 
     cdef void drop_old(self) noexcept nogil
     cdef wide_t volume_after(self, nanos_t start, nanos_t now) noexcept nogil
     cdef nanos_t allowed(self, nanos_t now, nanos_t cap) noexcept nogil
-    cdef wide_t room_after(self, nanos_t start, nanos_t now, wide_t own, wide_t pace, nanos_t cap) noexcept nogil
+    cdef wide_t room_from(
+        self, nanos_t begin, nanos_t now, nanos_t oldest, wide_t own, wide_t step, nanos_t cap
+    ) noexcept nogil

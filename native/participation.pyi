@@ -12,12 +12,7 @@ class EventLog: ...
 @disjoint_base
 class ParticipationTracker:
     def __init__(
-        self,
-        window_nanos: int = ...,
-        shortest_nanos: int | None = None,
-        *,
-        assumed_pace: float = 0.0,
-        own_on_tape: bool = False,
+        self, window_nanos: int = ..., *, assumed_pace: float = 0.0, own_on_tape: bool = False
     ) -> None: ...
     def add_volume(self, times: _Column, sizes: _Column) -> None: ...
     def add_own_fill(self, time: int, size: int) -> None: ...

@@ -9,15 +9,14 @@ every own fill, own <= cap * all holds over (t - window, t]. So over the whole o
 it, own <= cap * all holds at every own fill: the windows that end at its fills, taken backwards, cover them all without
 overlapping.
 
-When the market falls silent, the volume that a fill answered leaves the window before the fill does, and no causal rule
-keeps the window that ends *now* within the cap. Two parameters say how far ahead it is looked:
-- `assumed_pace` of the pace of the window that ends at t is taken to go on. The window that ends at any later u holds
-  the cap, as long as no more is done and the volume since t is at least assumed_pace * (all over the window at t) *
-  (u - t) / window, in steps of a sixtieth of the window.
-- It is looked ahead as far as window - `shortest`: later windows are not held.
-With a pace of zero that is: the cap holds at t over every trailing window from `shortest` to `window`. A larger
-pace, or a larger `shortest`, leaves more room to catch up on older volume, and breaks the cap more often when volume
-dies.
+When the market falls silent, the volume that a fill answered leaves the window before the fill does, and no causal
+rule keeps the window that ends *now* within the cap. `assumed_pace` says how little volume is looked ahead for: the
+window that ends at any later u holds the cap too, as long as no more is done and what has traded since t is at least
+that share of the present window's pace. Time is cut into buckets of a sixtieth of the window for this: a window that
+is looked at begins with the bucket in which `window` before t lies, its pace is what traded in it by the bucket, and
+only what whole buckets bring until u is counted on, one less than have begun. A larger pace leaves more room to catch
+up on older volume, and breaks the cap more often when volume dies; with 0 the cap holds, at every fill, over every
+trailing window.
 Trades that are cancelled later can break the cap after the fact; nothing is then allowed until it holds again.
 """
 from libc.stdlib cimport free, malloc, realloc
@@ -30,7 +29,7 @@ from native._wide cimport high_half, low_half, wide_t, wide_to_int
 cdef nanos_t ONE = 1_000_000_000
 cdef nanos_t EARLIEST = -0x7fffffffffffffff
 cdef nanos_t LARGEST = 0x7fffffffffffffff
-cdef int PACE_STEPS = 60
+cdef nanos_t BUCKETS = 60
 
 
 cdef class EventLog:
@@ -127,23 +126,19 @@ cdef class EventLog:
 cdef class ParticipationTracker:
     """Own and eligible volume in a trailing window, and what may still be done under a cap.
 
-    `window_nanos` is the trailing window of the cap, `shortest_nanos` the shortest one over which it is to hold,
-    `assumed_pace` the share of its pace that volume is taken to keep, to 1e-9 (see the module); `own_on_tape` says
-    whether own fills are among the prints that `add_volume` gets, as live. Volume before the tracker's first print is
-    not counted: begin it with the execution, so that volume from before allows no burst. Raises ValueError unless
-    0 < shortest_nanos <= window_nanos and 0 <= assumed_pace <= 1.
+    `window_nanos` is the trailing window of the cap, `assumed_pace` the share of its pace that volume is taken to keep,
+    to 1e-9 (see the module); `own_on_tape` says whether own fills are among the prints that `add_volume` gets, as live.
+    Volume before the tracker's first print is not counted: begin it with the execution, so that volume from before
+    allows no burst. Raises ValueError unless 0 < window_nanos and 0 <= assumed_pace <= 1.
     """
 
-    def __init__(
-        self, window_nanos=300 * ONE, shortest_nanos=None, *, double assumed_pace=0.0, own_on_tape=False
-    ):
-        shortest = min(window_nanos, 60 * ONE) if shortest_nanos is None else shortest_nanos
-        if not 0 < shortest <= window_nanos:
-            raise ValueError(f"0 < shortest_nanos <= window_nanos does not hold: {shortest}, {window_nanos}")
+    def __init__(self, nanos_t window_nanos=300 * ONE, *, double assumed_pace=0.0, own_on_tape=False):
+        if window_nanos <= 0:
+            raise ValueError(f"window_nanos must be above 0, not {window_nanos}")
         if not 0.0 <= assumed_pace <= 1.0:
             raise ValueError(f"assumed_pace must lie in 0..1, not {assumed_pace}")
         self.window = window_nanos
-        self.shortest = shortest
+        self.length = (window_nanos - 1) // BUCKETS + 1
         self.pace = <nanos_t>(assumed_pace * ONE + 0.5)
         self.own_on_tape = own_on_tape
         self.tape = EventLog()
@@ -212,9 +207,9 @@ cdef class ParticipationTracker:
 
     cdef void drop_old(self) noexcept nogil:
         # Twice the window: a caller may ask for a time up to one window before the newest event.
-        cdef nanos_t newest = max(self.tape.newest(), self.own.newest())
-        self.tape.drop(newest - 2 * self.window)
-        self.own.drop(newest - 2 * self.window)
+        cdef nanos_t oldest = max(self.tape.newest(), self.own.newest()) - 2 * self.window - self.length
+        self.tape.drop(oldest)
+        self.own.drop(oldest)
 
     cdef wide_t volume_after(self, nanos_t start, nanos_t now) noexcept nogil:
         cdef wide_t volume = self.tape.total_before(now + 1) - self.tape.total_before(start + 1)
@@ -223,35 +218,38 @@ cdef class ParticipationTracker:
         return volume
 
     cdef nanos_t allowed(self, nanos_t now, nanos_t cap) noexcept nogil:
-        # With x more done at `now`, own + x <= cap * (all + to come + x) for the trailing windows that begin after
-        # `start`, for every start in now - window .. now - shortest. As the window grows backwards, the room falls only
-        # where an own fill joins it or what is to come falls by a step, so the two ends and the moments just before
-        # those between them are all there is to look at. An own fill stamped later than `now` counts as done.
+        # With x more done at `now`, own + x <= cap * (all + to come + x) for every window that begins between the first
+        # bucket and now. As it grows backwards, the room falls only where an own fill joins it or where less is to
+        # come, so the last moment of each bucket and those of own fills are all there is to look at. An own fill
+        # stamped later than `now` counts as done.
         cdef Py_ssize_t i
-        cdef wide_t own = self.own.total_before(LARGEST), least
-        cdef wide_t pace = self.volume_after(now - self.window, now) * <wide_t>self.pace
-        cdef nanos_t oldest = now - self.window, latest = now - self.shortest, start
-        least = min(self.room_after(oldest, now, own, pace, cap), self.room_after(latest, now, own, pace, cap))
-        for i in range(self.own.position(oldest + 1), self.own.position(latest + 1)):
-            start = self.own.events[self.own.first + i].time - 1
-            least = min(least, self.room_after(start, now, own, pace, cap))
-        if self.pace:
-            for i in range(1, PACE_STEPS + 1):
-                start = oldest + <nanos_t>(<wide_t>self.window * <wide_t>i // <wide_t>PACE_STEPS) - 1
-                if start > latest:
-                    break
-                if start > oldest:
-                    least = min(least, self.room_after(start, now, own, pace, cap))
+        cdef wide_t own = self.own.total_before(LARGEST), least, step
+        cdef nanos_t oldest = floor_to(now - self.window + 1, self.length), newest = floor_to(now, self.length)
+        cdef nanos_t begin
+        step = self.volume_after(oldest - 1, now) * <wide_t>self.pace
+        step = step // <wide_t>(((newest - oldest) // self.length + 1) * ONE) * <wide_t>cap
+        least = self.room_from(now, now, oldest, own, step, cap)
+        begin = oldest + self.length - 1
+        while begin < now:
+            least = min(least, self.room_from(begin, now, oldest, own, step, cap))
+            begin += self.length
+        for i in range(self.own.position(oldest), self.own.position(now + 1)):
+            begin = self.own.events[self.own.first + i].time
+            least = min(least, self.room_from(begin, now, oldest, own, step, cap))
         if least <= <wide_t>0:
             return 0
         least = least // <wide_t>(ONE - cap)
         return LARGEST if high_half(least) or low_half(least) > <unsigned long long>LARGEST else <nanos_t>least
 
-    cdef wide_t room_after(self, nanos_t start, nanos_t now, wide_t own, wide_t pace, nanos_t cap) noexcept nogil:
-        # cap * (all + to come) - own over (start, now], in units of 1e-18. When the window that ends later begins at
-        # `start`, so many whole steps of the pace have gone by.
-        cdef wide_t ahead = <wide_t>(start - (now - self.window) + 1) * <wide_t>PACE_STEPS - <wide_t>1
-        cdef wide_t steps = min(ahead // <wide_t>self.window, <wide_t>PACE_STEPS)
-        cdef wide_t to_come = pace * steps // (<wide_t>PACE_STEPS * <wide_t>ONE)
-        cdef wide_t share = (self.volume_after(start, now) + to_come) * <wide_t>cap
-        return share - (own - self.own.total_before(start + 1)) * <wide_t>ONE
+    cdef wide_t room_from(
+        self, nanos_t begin, nanos_t now, nanos_t oldest, wide_t own, wide_t step, nanos_t cap
+    ) noexcept nogil:
+        # cap * (all + to come) - own from `begin` to `now`, in units of 1e-18; so much of what is to come is a step.
+        cdef nanos_t steps = max((begin - oldest) // self.length - 1, 0)
+        cdef wide_t share = self.volume_after(begin - 1, now) * <wide_t>cap + step * <wide_t>steps
+        return share - (own - self.own.total_before(begin)) * <wide_t>ONE
+
+
+cdef inline nanos_t floor_to(nanos_t time, nanos_t length) noexcept nogil:
+    # Times before 0 lie in the first bucket: nothing traded there.
+    return time - time % length if time > 0 else 0

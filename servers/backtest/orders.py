@@ -17,7 +17,7 @@ from native.schedule import Schedule, StaticVwapSchedule, TwapSchedule
 from native.shortfall_schedule import ShortfallSchedule
 from servers.backtest.inputs import DayInputs
 from servers.backtest.options import BacktestOptions, CostSettings
-from servers.model.participation import capacity_rate
+from servers.model.participation import ASSUMED_PACE, capacity_rate
 from servers.recordings.table import Doubles, Int64s
 
 ONE = 1_000_000_000
@@ -125,7 +125,6 @@ class DayOrders:
     def order(self, variant: Variant, keeps_fills: bool = False) -> Order:
         """Return one variant as an order."""
         costs = cost_model(self._options.costs, self._inputs, variant.scale)
-        cap = self._options.cap
         is_passive = variant.placement == "passive"
         parent = Parent(
             self.schedule(variant.algorithm, variant.size, variant.is_capped),
@@ -139,7 +138,7 @@ class DayOrders:
                 self._options.queue_share * self._inputs.median_volume * self._step_share * ONE
             ),
             print_share=self._options.print_share,
-            cap=TrailingCap(cap, CAP_WINDOW_NANOS) if variant.is_capped and cap is not None else None,
+            cap=self._cap() if variant.is_capped else None,
             revisions=self._revisions() if variant.algorithm == "adaptive_vwap" else None,
             controls=self._controls() if variant.is_controlled else None,
             fallback=(
@@ -150,6 +149,12 @@ class DayOrders:
             keep_fills=keeps_fills,
         )
         return Order(variant, parent, costs, keeps_fills)
+
+    def _cap(self) -> TrailingCap | None:
+        cap = self._options.cap
+        if cap is None:
+            return None
+        return TrailingCap(cap, CAP_WINDOW_NANOS, assumed_pace=ASSUMED_PACE)
 
     def _controls(self) -> Controls:
         options = self._options

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+ASSUMED_PACE = 0.25
+"""Share of its present pace that volume is taken to keep after an own fill; decision 6 says why."""
+
 CAPACITY_USED = 0.9
 """Of what a cap lets through of the forecast volume; chosen in backtests, on the training days."""
 

@@ -100,7 +100,7 @@ class TwinParent:
         print_share: float = 1.0,
         cap: float | None = None,
         window_nanos: int = 300 * ONE,
-        shortest_nanos: int = 60 * ONE,
+        assumed_pace: float = 0.0,
         limit_price_nanos: int = 0,
         controls: TwinControls | None = None,
         fallback: Any = None,
@@ -110,7 +110,7 @@ class TwinParent:
         self.passive_steps, self.rate_steps = passive_steps, rate_steps
         self.queue_nanos, self.print_share = queue_nanos, int(print_share * ONE + 0.5)
         self.cap, self.limit = cap, limit_price_nanos
-        self.tracker = ParticipationTracker(window_nanos, shortest_nanos)
+        self.tracker = ParticipationTracker(window_nanos, assumed_pace=assumed_pace)
         self.start, self.end = schedule.start_nanos, schedule.end_nanos
         self.controls, self.fallback = controls, fallback
         self.own_plan: tuple[Any, int, int] | None = None

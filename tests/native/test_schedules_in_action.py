@@ -303,7 +303,7 @@ def test_what_schedule_and_cap_allow_together_never_breaks_the_cap(seed: int) ->
     case = Case(seed)
     draw, cap, window = case.draw, case.draw.choice([0.01, 0.1, 0.5]), case.draw.choice([10, 300]) * SECOND
     schedule = draw.choice([twap, static, adaptive, pov, shortfall])(case)[0]()
-    tracker = ParticipationTracker(window, window)
+    tracker = ParticipationTracker(window, assumed_pace=0.25)
     now, done, market, own = case.start, 0, [], []
     for _ in range(draw.randint(1, 15)):
         now += draw.choice([1, draw.randint(1, max(case.span // 8, 1))])

@@ -85,30 +85,27 @@ def allowed(
     now: int,
     cap_billionths: int,
     window: int,
-    shortest: int,
     own_on_tape: bool,
     pace_billionths: int = 0,
 ) -> int:
-    """Return the largest quantity that keeps the cap over every trailing window; events are (time, size)."""
-    cap = Fraction(cap_billionths, 10**9)
+    """Return the largest quantity that keeps the cap over every window held; events are (time, size)."""
+    length = -(-window // 60)
+    oldest = max(now - window + 1, 0) // length
+    market = sorted(tape if own_on_tape else [*tape, *own])
 
-    def volume(start: int) -> int:
-        found = sum(size for time, size in tape if start < time <= now)
-        return found if own_on_tape else found + sum(size for time, size in own if start < time <= now)
+    def volume(begin: int) -> int:
+        return sum(size for time, size in market if begin <= time <= now)
 
-    def to_come(start: int) -> int:
-        steps = sum(window * step // 60 <= start - (now - window) for step in range(1, 61))
-        return volume(now - window) * pace_billionths * steps // (60 * 10**9)
+    step = volume(oldest * length) * pace_billionths // ((now // length - oldest + 1) * 10**9)
 
-    moments = {now - window + window * step // 60 for step in range(1, 61)} if pace_billionths else set()
-    moments |= {time for time, _ in own}
-    starts = {now - window, now - shortest}
-    starts |= {moment - 1 for moment in moments if now - window <= moment - 1 <= now - shortest}
-    rooms = [
-        cap * (volume(start) + to_come(start)) - sum(size for time, size in own if time > start)
-        for start in starts
-    ]
-    return max(0, math.floor(min(rooms) / (1 - cap)))
+    def room(begin: int) -> int:
+        steps = max(begin // length - oldest - 1, 0)
+        done = sum(size for time, size in own if time >= begin)
+        return cap_billionths * (volume(begin) + step * steps) - 10**9 * done
+
+    begins = {now, *range((oldest + 1) * length - 1, now, length)}
+    begins |= {time for time, _ in own if oldest * length <= time <= now}
+    return max(0, min(map(room, begins)) // (10**9 - cap_billionths))
 
 
 def price_levels(trades: Trades, tick: int) -> dict[int, int]:

@@ -38,7 +38,6 @@ class Figures:
         window = self._parent.parameters.participation_window_nanos
         self.tracker = ParticipationTracker(
             window,
-            1,
             assumed_pace=self._assumed_pace,
             # Also where own fills do not print: they take part in the volume that does, so the cap holds
             # against that volume alone.

@@ -36,6 +36,7 @@ from servers.model.clock import NANOS_PER_SECOND
 from servers.model.instrument import Instrument
 from servers.model.nanos import INT64_MAX
 from servers.model.order import OrderTerms
+from servers.model.participation import ASSUMED_PACE
 
 _REQUOTES_PER_SLICE = 6
 _LEARNING_RATE = 0.3
@@ -63,7 +64,7 @@ class Tuning:
 
     max_children_per_second: int = 4
     cap_margin: float = 0.02
-    assumed_pace: float = 0.25
+    assumed_pace: float = ASSUMED_PACE
     closing_cutoff_nanos: int = 5 * MINUTE_NANOS
     rejections_to_tell: int = 5
     impact: ImpactModel = field(default_factory=ImpactModel)

@@ -242,7 +242,8 @@ def test_fifteen_per_cent_under_a_cap_of_ten_leaves_a_residual_and_without_it_no
         capped: [
             place
             for place, variant in enumerate(variants(result.options))
-            if variant.algorithm == "twap" and variant.size == 0.15 and variant.is_capped is capped
+            if (variant.algorithm, variant.size, variant.placement, variant.is_capped)
+            == ("twap", 0.15, "market", capped)
         ]
         for capped in (True, False)
     }
