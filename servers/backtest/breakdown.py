@@ -17,6 +17,7 @@ from servers.backtest.orders import SESSION_PARTS
 from servers.backtest.simulation import OUTCOME_FIELDS, DayResult
 from servers.backtest.tracking_statistics import MIN_DAYS_FOR_INTERVAL, RESAMPLES
 from servers.recordings.table import Doubles
+from servers.tca.groups import thirds
 
 VOLATILITY_GROUPS = ("calm", "middling", "volatile")
 """Thirds of the symbol-days by the volatility that was known before them."""
@@ -49,14 +50,14 @@ def breakdown(
     draws = _Draws([result.date for result in results], options.seed)
     symbols = np.array([result.symbol for result in results])
     volatility = np.array([result.volatility for result in results])
-    edges = np.quantile(volatility, [1 / 3, 2 / 3])
-    thirds = np.array(VOLATILITY_GROUPS)[np.searchsorted(edges, volatility, side="left")]
+    third = thirds(volatility)
+    groups = np.array([VOLATILITY_GROUPS[third(value)] for value in volatility])
     return {
         "symbol": [row for one in compared for row in _shortfalls(one, symbols, sorted(set(symbols)), draws)],
         "volatility": [
-            {**row, "daily_volatility_from_to": _range(volatility[thirds == row["group"]])}
+            {**row, "daily_volatility_from_to": _range(volatility[groups == row["group"]])}
             for one in compared
-            for row in _shortfalls(one, thirds, VOLATILITY_GROUPS, draws)
+            for row in _shortfalls(one, groups, VOLATILITY_GROUPS, draws)
         ],
         "time_of_day": [row for one in compared for row in _times_of_day(one, draws)],
     }

@@ -80,6 +80,16 @@ def buckets(orders: Sequence[FinishedOrder], dimension: Dimension) -> Mapping[st
     return {name: mine for name, mine in found.items() if mine}
 
 
+def thirds(values: Iterable[float]) -> Callable[[float], int]:
+    """Return what says in which third of the values, those that are known, one lies: 0, 1 or 2.
+
+    A value at an edge lies above it.
+    """
+    known = _known(values)
+    edges = np.percentile(known, [100 / 3, 200 / 3]) if len(known) else np.zeros(2)
+    return lambda value: int(np.searchsorted(edges, value, side="right"))
+
+
 def group(orders: Sequence[FinishedOrder], dimension: Dimension) -> list[Group]:
     """Return the figures of each bucket and algorithm."""
     groups = []
@@ -120,15 +130,12 @@ def _time_of_day(order: FinishedOrder) -> str:
 
 
 def _thirds(volatilities: Iterable[float]) -> Callable[[FinishedOrder], str]:
-    known = _known(volatilities)
-    edges = np.percentile(known, [100 / 3, 200 / 3]) if len(known) else np.zeros(2)
+    third = thirds(volatilities)
 
-    def third(order: FinishedOrder) -> str:
-        if not math.isfinite(order.volatility):
-            return UNKNOWN
-        return VOLATILITY_NAMES[int(np.searchsorted(edges, order.volatility, side="right"))]
+    def name(order: FinishedOrder) -> str:
+        return VOLATILITY_NAMES[third(order.volatility)] if math.isfinite(order.volatility) else UNKNOWN
 
-    return third
+    return name
 
 
 def _known(values: Iterable[float]) -> npt.NDArray[np.float64]:

@@ -202,7 +202,7 @@ def test_an_interval_by_group_needs_twenty_days() -> None:
     interval = by_symbol["mean_shortfall_bps_ci95"]
     assert isinstance(interval, list)
     assert interval[0] < outcomes[:, :, 0].mean() < interval[1]
-    assert [row["orders"] for row in found["volatility"]] == [18, 16, 16]
+    assert [row["orders"] for row in found["volatility"]] == [16, 16, 18]
     assert all(row["gain_percent_ci95"] is None for row in found["volatility"])
     assert all(row["mean_cost_bps"] is None for row in found["time_of_day"])
 
