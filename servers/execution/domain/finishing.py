@@ -11,8 +11,12 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from servers.execution.domain.parameters import MINUTE_NANOS
+
 LARGEST_LAST_SHARE = 0.1
 SMALLEST_LAST_SHARE = 0.02
+LEAST_LAST_NANOS = 2 * MINUTE_NANOS
+"""Also the last part of a short horizon leaves a minute in which a child that came back can be sent again."""
 _LARGE_ORDER = 0.4
 """Expected participation, as a share of the cap, from which on an order is large."""
 
@@ -64,15 +68,17 @@ class EarlyFinish:
         return self._begins_nanos + passed * (self._end_nanos - self._begins_nanos) // time_left
 
 
-def last_share(quantity: float, market_volume: float, cap: float) -> float:
+def last_share(quantity: float, market_volume: float, cap: float, horizon_nanos: int) -> float:
     """Return the share of the horizon that an order's last part takes.
 
     Args:
         quantity: shares of the order.
         market_volume: shares that are expected to trade in the horizon; 0 where that is not known.
         cap: on the participation, above 0.
+        horizon_nanos: above 0.
     """
     if market_volume <= 0:
         return LARGEST_LAST_SHARE
     fullness = quantity / market_volume / cap / _LARGE_ORDER
-    return min(max(LARGEST_LAST_SHARE * fullness, SMALLEST_LAST_SHARE), LARGEST_LAST_SHARE)
+    least = max(SMALLEST_LAST_SHARE, LEAST_LAST_NANOS / horizon_nanos)
+    return min(max(LARGEST_LAST_SHARE * fullness, least), LARGEST_LAST_SHARE)

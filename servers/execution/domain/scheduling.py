@@ -97,7 +97,7 @@ class ScheduleKeeper:
         is_known = 0 < plan.session_open_time_nanos < plan.session_close_time_nanos
         expected = plan.median_daily_volume * horizon / session if is_known else 0.0
         quantity = parameters.quantity_nanos / NANO
-        return last_share(quantity, expected, parameters.max_participation_rate)
+        return last_share(quantity, expected, parameters.max_participation_rate, max(horizon, 1))
 
     def _begin_forecast(self, tape: Tape) -> None:
         plan = self._parent.plan

@@ -12,6 +12,7 @@ from servers.execution.domain.finishing import (
     EarlyFinish,
     last_share,
 )
+from servers.execution.domain.parameters import HOUR_NANOS
 
 
 def test_the_last_part_comes_in_half_its_time() -> None:
@@ -33,10 +34,13 @@ def test_a_new_plan_begins_where_it_is() -> None:
 
 
 def test_an_order_that_is_small_beside_its_cap_needs_little_time_for_its_last_part() -> None:
-    assert last_share(10_000, 0.0, 0.1) == LARGEST_LAST_SHARE
-    assert last_share(50_000, 1e6, 0.1) == LARGEST_LAST_SHARE
-    assert last_share(20_000, 1e6, 0.1) == pytest.approx(LARGEST_LAST_SHARE / 2)
-    assert last_share(10, 1e6, 0.1) == SMALLEST_LAST_SHARE
+    day, hour, quarter = 6 * HOUR_NANOS, HOUR_NANOS, HOUR_NANOS // 4
+    assert last_share(10_000, 0.0, 0.1, day) == LARGEST_LAST_SHARE
+    assert last_share(50_000, 1e6, 0.1, day) == LARGEST_LAST_SHARE
+    assert last_share(20_000, 1e6, 0.1, day) == pytest.approx(LARGEST_LAST_SHARE / 2)
+    assert last_share(10, 1e6, 0.1, day) == SMALLEST_LAST_SHARE
+    assert last_share(10, 1e6, 0.1, hour) == pytest.approx(2 / 60)
+    assert last_share(10, 1e6, 0.1, quarter) == LARGEST_LAST_SHARE
 
 
 @given(
