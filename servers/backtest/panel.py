@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from servers.backtest.tape import RowsOutOfOrder, TapeFile
-from servers.backtest.tracking import BIN_NANOS, load_panel
+from servers.backtest.tracking import BIN_NANOS, load_panel, require_sessions
 from servers.calendars import Calendars
 from servers.forecast import Panel
 from servers.model.calendar import Session
@@ -29,17 +29,17 @@ def read_panel(
 
     A bar counts in the bin that holds its start. Bars whose rows are in no order are read whole, unless
     `must_be_ordered`: they are to be replayed. Raises InvalidInput FILE_MALFORMED with the row,
-    VALUE_OUT_OF_RANGE for a file in which nothing traded.
+    VALUE_OUT_OF_RANGE for a file in which nothing traded, or most of it outside the calendar's sessions.
     """
     try:
-        return _streamed(TapeFile(path, is_bars, calendar, calendars), bin_nanos)
+        return _streamed(TapeFile(path, is_bars, calendar, calendars), calendar, bin_nanos)
     except InvalidInput as error:
         if is_bars and not must_be_ordered and isinstance(error.__cause__, RowsOutOfOrder):
             return load_panel(load_bars(path), calendar, calendars, bin_nanos)
         raise
 
 
-def _streamed(tape: TapeFile, bin_nanos: int) -> Panel:
+def _streamed(tape: TapeFile, calendar: str, bin_nanos: int) -> Panel:
     sums: dict[tuple[str, str], tuple[Doubles, Doubles]] = {}
     sessions: dict[str, Session] = {}
     for part in tape.totals():
@@ -52,6 +52,8 @@ def _streamed(tape: TapeFile, bin_nanos: int) -> Panel:
         at = (part.times - part.session.open_time_nanos) // bin_nanos
         np.add.at(volumes, at, part.volumes)
         np.add.at(notional, at, part.volumes * part.prices)
+    if tape.volume_read:
+        require_sessions(sum(volumes.sum() for volumes, _ in sums.values()) / tape.volume_read, calendar)
     traded = {key: found for key, found in sums.items() if found[0].any()}
     if not traded:
         raise InvalidInput("VALUE_OUT_OF_RANGE", "nothing traded in any session of the file", field="path")

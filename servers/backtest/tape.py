@@ -104,6 +104,8 @@ class TapeFile:
         self._calendar = calendar
         self._calendars = calendars
         self._profile: FeedProfile | None = None
+        self.volume_read = 0.0
+        """Of the eligible rows of the last iteration so far, those outside the sessions included."""
         if is_bars:
             self._time = "start_time_ms"
             self._has_vwap = "vwap" in self._table.columns
@@ -153,6 +155,7 @@ class TapeFile:
         """Yield each run of rows of one symbol and session, checked, ineligible prints left out."""
         wanted = pa.array(sorted(symbols), pa.string())
         newest: dict[str, int] = {}
+        self.volume_read = 0.0
         for first_row, block in self._table.blocks(self._types()):
             self._check(first_row, block)
             times = int64s(block, self._time)
@@ -170,6 +173,7 @@ class TapeFile:
             if not self._is_bars:
                 keep, takeable = self._eligible(first_row, rows, block)
                 columns["takeable"] = takeable.astype(np.float64)
+            self.volume_read += float(columns["volume" if self._is_bars else "size"][keep].sum())
             sessions = self._calendars.sessions_between(
                 self._calendar, int(nanos.min()), int(nanos.max()) + 1
             )

@@ -23,6 +23,9 @@ BIN_NANOS = 300 * 1_000_000_000
 WARM_UP_SESSIONS = 20
 """Without a date to train until, this many sessions are training (half of all where there are fewer)."""
 
+LEAST_SHARE_IN_SESSIONS = 0.5
+"""Of a file's volume; what trades before and after the session is some per cent on most venues."""
+
 MEDIAN_SESSIONS = 20
 BLIND_VOLUME_RATIO = 3.0
 """The outcome-blind rule leaves out a day with more volume than this times the forecast, and half days."""
@@ -70,8 +73,24 @@ def load_panel(
     start = min(int(mine.start_nanos[0]) for mine in traded.values())
     end = max(int(mine.start_nanos[-1]) for mine in traded.values())
     panel = Panel.from_bars(traded, calendars.sessions_between(calendar, start, end + 1), bin_nanos)
+    require_sessions(panel.volumes.sum() / sum(mine.volume.sum() for mine in traded.values()), calendar)
     # A session of the calendar on which nothing was recorded is a gap of the file, not a day without volume.
     return panel.only(np.flatnonzero(panel.volumes.any(axis=(0, 2))))
+
+
+def require_sessions(share: float, calendar: str) -> None:
+    """Check that of a file's volume at least half lies inside sessions.
+
+    Raises InvalidInput VALUE_OUT_OF_RANGE: with another market's calendar, or times that are no UTC, a study
+    would be of the few minutes that happen to overlap.
+    """
+    if share < LEAST_SHARE_IN_SESSIONS:
+        raise InvalidInput(
+            "VALUE_OUT_OF_RANGE",
+            f"only {share:.1%} of the file's volume lies inside sessions of {calendar}: another calendar, or "
+            "times that are not UTC?",
+            field="calendar",
+        )
 
 
 def study_panel(
@@ -82,10 +101,12 @@ def study_panel(
 ) -> StudyResult:
     """Return what `run_study` returns, for a panel and for algorithms of one's own.
 
-    A symbol-day takes part when something traded on it and every algorithm has a schedule for it.
+    A symbol-day takes part when something traded on it, every algorithm has a schedule for it, and every
+    schedule bought something: one that wanted nothing in the few bins that traded has no average price.
     """
     first = first_test_session(panel, train_until)
     days, symbols, is_kept, errors = [], [], [], []
+    unfilled = 0
     for day in range(len(panel.sessions)):
         past, bins = panel.before(day), int(panel.bin_counts[day])
         volumes, prices = panel.volumes[:, day, :bins], panel.prices[:, day, :bins]
@@ -94,9 +115,11 @@ def study_panel(
             schedules = [plan[symbol] for plan in planned]
             if any(schedule is None for schedule in schedules):
                 continue
-            errors.append(
-                [tracking_error_bps(made, volumes[symbol], prices[symbol]) for made in schedules if made]
-            )
+            found = [tracking_error_bps(made, volumes[symbol], prices[symbol]) for made in schedules if made]
+            if not np.isfinite(found).all():
+                unfilled += 1
+                continue
+            errors.append(found)
             days.append(day)
             symbols.append(int(symbol))
             is_kept.append(_is_kept(panel, past, day, int(symbol)))
@@ -118,11 +141,12 @@ def study_panel(
         dates=tuple(session.date for session in panel.sessions),
         symbol_names=panel.symbols,
         train_days=first,
+        unfilled_symbol_days=unfilled,
     )
 
 
 def tracking_error_bps(schedule: DaySchedule, volumes: Doubles, prices: Doubles) -> float:
-    """Return |average price / VWAP of the session - 1| in bps of an order that follows the schedule.
+    """Return |average price / VWAP of the session - 1| in bps of an order that follows the schedule, or NaN.
 
     The schedule is asked before it is told of a bin. Nothing is sold back: where a schedule asks for less
     than is done, nothing is filled. A rest that is left because the last bins had no trades stays unfilled.

@@ -33,6 +33,7 @@ class StudyResult:
         dates: local dates of all sessions, training included.
         symbol_names: all symbols that traded.
         train_days: sessions before the first that is evaluated.
+        unfilled_symbol_days: left out because a schedule wanted nothing while something traded.
     """
 
     algorithms: tuple[str, ...]
@@ -43,6 +44,7 @@ class StudyResult:
     dates: tuple[str, ...]
     symbol_names: tuple[str, ...]
     train_days: int
+    unfilled_symbol_days: int = 0
 
     @property
     def test_days(self) -> int:
@@ -50,10 +52,10 @@ class StudyResult:
         return len(np.unique(self.days))
 
     def to_json(self) -> dict[str, Any]:
-        """Return algorithms, pairs (every ordered pair), test_days and train_days as JSON values.
+        """Return algorithms, pairs (every ordered pair) and counts of days as JSON values.
 
         A difference is (a - b) / b in per cent; its interval holds 95 % of 2,000 resamples of whole days, and
-        is None below 20 test days.
+        is None below 20 test days, and where a resample has no such figure.
         """
         return {
             "algorithms": {
@@ -71,6 +73,7 @@ class StudyResult:
             "pairs": self._pairs(),
             "test_days": self.test_days,
             "train_days": self.train_days,
+            "unfilled_symbol_days": self.unfilled_symbol_days,
         }
 
     def _pairs(self) -> list[dict[str, object]]:
@@ -86,7 +89,8 @@ class StudyResult:
                 interval = None
                 if resampled is not None:
                     drawn = _difference(resampled[:, place, a], resampled[:, place, b])
-                    interval = [float(edge) for edge in np.percentile(drawn, [2.5, 97.5])]
+                    if np.isfinite(drawn).all():
+                        interval = [float(edge) for edge in np.percentile(drawn, [2.5, 97.5])]
                 pair[f"{name}_difference_percent_ci95"] = interval
             pairs.append(pair)
         return pairs

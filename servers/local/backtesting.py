@@ -23,10 +23,12 @@ EXIT_FAILED = 1
 
 def backtest(
     bars: Annotated[
-        Path | None, typer.Option("--bars", help="Bars file: CSV (.gz, .xz) or Parquet.", dir_okay=False)
+        Path | None,
+        typer.Option("--bars", help="Bars file: CSV (.gz, .xz) or Parquet.", dir_okay=False, exists=True),
     ] = None,
     trades: Annotated[
-        Path | None, typer.Option("--trades", help="Trades file, instead of bars.", dir_okay=False)
+        Path | None,
+        typer.Option("--trades", help="Trades file, instead of bars.", dir_okay=False, exists=True),
     ] = None,
     calendar: Annotated[str, typer.Option("--calendar", help="Trading calendar: XNYS, XBOM, ...")] = "XNYS",
     algo: Annotated[

@@ -42,6 +42,8 @@ class TableFile:
         self.is_parquet = path.suffix == ".parquet"
         try:
             self.columns: Sequence[str] = self._header()
+        except FileNotFoundError as error:
+            raise self.wrong("there is no such file") from error
         except (OSError, EOFError, lzma.LZMAError, UnicodeDecodeError, pa.ArrowInvalid) as error:
             raise self.wrong(str(error)) from error
 

@@ -73,6 +73,7 @@ def test_it_runs_orders_with_a_size_and_writes_json_and_html(
         (("--algo", "pov"), "give it a --size above 0"),
         (("--size", "0,0.1"), "size 0 is a study of its own"),
         (("--calendar", "MARS"), "CALENDAR_UNKNOWN"),
+        (("--calendar", "XBOM"), "another calendar, or times that are not UTC"),
         (("--train-until", "2030-01-01"), "VALUE_OUT_OF_RANGE"),
     ],
 )
@@ -99,6 +100,12 @@ def test_a_malformed_file_is_named_by_row_and_nothing_is_half_done(
     assert "start_time_ms" in output
     assert not out.exists()
     assert not (tmp_path / "kept").exists()
+
+
+def test_a_file_that_is_not_there_is_said_so(tmp_path: Path) -> None:
+    code, output = run("--bars", str(tmp_path / "bars.csv"))
+    assert code == 2
+    assert "does not exist" in output
 
 
 def test_one_file_is_to_be_named(bars_file: Path) -> None:

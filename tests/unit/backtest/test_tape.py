@@ -103,6 +103,15 @@ def test_bars_in_no_order_are_refused_where_they_are_to_be_replayed(
         read_panel(path, True, "XNYS", calendars, must_be_ordered=True)
 
 
+@pytest.mark.parametrize("is_ordered", [True, False])
+def test_another_markets_calendar_is_refused(
+    is_ordered: bool, bars_lines: list[str], write: Write, calendars: Calendars
+) -> None:
+    rows = bars_lines[1:] if is_ordered else bars_lines[:0:-1]
+    with pytest.raises(InvalidInput, match=r"of the file's volume lies inside sessions of XBOM"):
+        read_panel(write([bars_lines[0], *rows]), True, "XBOM", calendars)
+
+
 def test_bars_in_no_order_are_read_whole_and_give_the_same_panel(
     bars_lines: list[str], bars_file: Path, write: Write, calendars: Calendars
 ) -> None:

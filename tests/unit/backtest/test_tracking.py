@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from servers.backtest.tracking import study_panel, tracking_error_bps
-from servers.backtest.tracking_algorithms import ALGORITHMS, AdaptiveVwap, DaySchedule, FixedSchedule
+from servers.backtest.tracking_algorithms import ALGORITHMS, AdaptiveVwap, DaySchedule, FixedSchedule, Twap
 from servers.forecast import Panel
 from servers.forecast.history import Doubles
 from servers.model.calendar import Session
@@ -136,6 +136,23 @@ def test_what_the_last_bins_did_not_trade_stays_unfilled_and_is_not_put_back() -
     volumes, prices = np.array([100.0, 100.0, 0.0]), np.array([10.0, 12.0, np.nan])
     error = tracking_error_bps(FixedSchedule(np.array([0.2, 0.2, 0.6])), volumes, prices)
     assert error == pytest.approx(0.0, abs=1e-9)
+
+
+def test_a_symbol_day_on_which_a_schedule_wanted_nothing_takes_no_part() -> None:
+    class LastBin:
+        def schedules(self, past: Panel, bins: int) -> list[DaySchedule | None]:
+            return [FixedSchedule(np.eye(bins)[-1]) for _ in past.symbols]
+
+        def learn(self, past: Panel, volumes: Doubles, prices: Doubles) -> None:
+            pass
+
+    panel = made_panel()
+    panel.volumes[0, 24, -1], panel.prices[0, 24, -1] = 0.0, np.nan
+    result = study_panel(panel, {"twap": Twap(), "last": LastBin()}, panel.sessions[19].date)
+    assert np.isfinite(result.errors_bps).all()
+    assert ((result.days == 24) & (result.symbols == 0)).sum() == 0
+    assert result.to_json()["unfilled_symbol_days"] == (panel.volumes[:, 20:, -1] == 0).sum()
+    assert len(result.days) == (panel.volumes[:, 20:, -1] > 0).sum()
 
 
 def test_a_half_day_is_traded_along_the_curve_that_is_cut_to_it() -> None:

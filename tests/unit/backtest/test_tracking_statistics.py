@@ -68,8 +68,9 @@ def test_the_same_errors_give_the_same_intervals() -> None:
     assert made_result(25).to_json() == made_result(25).to_json()
 
 
-def test_nothing_kept_by_the_blind_rule_is_no_number() -> None:
-    result = made_result(19)
+@pytest.mark.parametrize("days", [19, 25])
+def test_nothing_kept_by_the_blind_rule_is_no_number(days: int) -> None:
+    result = made_result(days)
     found = StudyResult(
         result.algorithms,
         result.errors_bps,
@@ -82,6 +83,8 @@ def test_nothing_kept_by_the_blind_rule_is_no_number() -> None:
     ).to_json()
     assert found["algorithms"]["static_vwap"]["rms_blind_tracking_error_bps"] is None
     assert found["pairs"][0]["rms_blind_difference_percent"] is None
+    assert found["pairs"][0]["rms_blind_difference_percent_ci95"] is None
+    assert "NaN" not in json.dumps(found)
 
 
 def recorded(days: int) -> dict[str, RecordedBars]:
