@@ -33,6 +33,8 @@ COLUMNS = ("row", "label", "confidence", "scores", "model_version")
 TEXT = "text"
 MOST_CHARACTERS = 8_000
 """Of a text; what comes after is not sent, and no model reads so far."""
+NO_MODEL = "none"
+"""The version that is written for a row without a text."""
 TEXTS_A_CALL, CALLS_AT_ONCE = 8, 3
 CALL_SECONDS = 60.0
 PATIENCE_SECONDS = 60.0
@@ -88,7 +90,7 @@ class Labelled:
 
 
 def read_texts(path: Path) -> list[str]:
-    """Return the column `text` of a CSV with a heading (.gz and .xz are unpacked).
+    """Return the column `text` of a CSV with a heading (.gz and .xz are unpacked); "" where a row has none.
 
     Raises InvalidInput FILE_MALFORMED that names row and column; then nothing was read.
     """
@@ -104,15 +106,15 @@ def read_texts(path: Path) -> list[str]:
             for row, record in enumerate(reader, start=1):
                 if None in record or None in record.values():
                     raise _wrong(path, f"it has not {len(reader.fieldnames or ())} fields", row=row)
-                if not record[TEXT].strip():
-                    raise _wrong(path, "the text is empty", row=row, column=TEXT)
-                texts.append(record[TEXT])
+                texts.append(record[TEXT].strip())
     except UnicodeDecodeError as error:
         raise _wrong(path, f"not UTF-8: {error.reason}", row=row + 1) from error
     except (OSError, EOFError, lzma.LZMAError, csv.Error) as error:
         raise _wrong(path, str(error), row=row + 1) from error
     if not texts:
         raise _wrong(path, "there are no rows")
+    if not any(texts):
+        raise _wrong(path, "no row has a text", column=TEXT)
     return texts
 
 
@@ -158,6 +160,8 @@ async def classify_file(
             console.print(f"{len(answers)} rows written to {target}", highlight=False)
     if json_path is None and csv_path is None:
         print(to_csv(answers), end="")
+    if blank := sum(not text for text in texts):
+        console.print(f"{blank} without a text: neutral, by no model and with no confidence", highlight=False)
     sums = {
         name: sum(answer.label == name for answer in answers) for name in ("bearish", "neutral", "bullish")
     }
@@ -173,13 +177,12 @@ async def classify_file(
 async def label(stub: Any, texts: Sequence[str], source: str, console: Console) -> list[Labelled]:
     """Return the LLM's answer to every text, in order, however often the mesh is too busy to give it.
 
-    Raises MeshError when the LLM has answered nothing for a minute.
+    An empty text is not sent: its label is neutral, of no model. Raises MeshError when the LLM has answered
+    nothing for a minute.
     """
-    waiting = deque(
-        list(range(first, min(first + TEXTS_A_CALL, len(texts))))
-        for first in range(0, len(texts), TEXTS_A_CALL)
-    )
-    answers: dict[int, Labelled] = {}
+    asked = [place for place, text in enumerate(texts) if text]
+    waiting = deque(asked[first : first + TEXTS_A_CALL] for first in range(0, len(asked), TEXTS_A_CALL))
+    answers = {place: _unanswered(place + 1) for place, text in enumerate(texts) if not text}
     answered_at = time.monotonic()
     warned = False
 
@@ -248,6 +251,11 @@ async def _why_silent(stub: Any) -> str:
     reasons = [model.reason for model in status.models if model.reason]
     why = reasons[0] if reasons else "other texts take all of its time"
     return f"the LLM has answered nothing for {PATIENCE_SECONDS:g} s: {why}"
+
+
+def _unanswered(row: int) -> Labelled:
+    third = round(1 / 3, 6)
+    return Labelled(row, "neutral", third, {"bearish": third, "neutral": third, "bullish": third}, NO_MODEL)
 
 
 def _labelled(row: int, sentiment: sentiment_pb2.Sentiment) -> Labelled:

@@ -80,6 +80,20 @@ async def test_every_row_is_labelled_in_order_and_written(
     assert not list(tmp_path.glob("*.tmp"))
 
 
+async def test_a_row_without_a_text_is_neutral_of_no_model_and_stands_in_its_place(
+    mesh: Path, console: Console, tmp_path: Path
+) -> None:
+    path, out = tmp_path / "in.csv", tmp_path / "out.jsonl"
+    path.write_text("id,text\n1,going up\n2,\n3, \n4,going down\n")
+    await classify_file(path, out, None, "news", mesh, console)
+    rows = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [row["row"] for row in rows] == [1, 2, 3, 4]
+    assert [row["label"] for row in rows] == ["bullish", "neutral", "neutral", "bearish"]
+    assert [row["model_version"] == "none" for row in rows] == [False, True, True, False]
+    assert rows[1]["confidence"] < 0.7
+    assert "2 without a text" in told(console)
+
+
 async def test_without_a_source_or_with_one_that_nobody_knows_the_confidence_is_lowered(
     mesh: Path, console: Console, tmp_path: Path
 ) -> None:
@@ -136,7 +150,7 @@ async def test_an_llm_that_never_answers_is_an_error_and_nothing_is_written(
         (b"", "column text: there is no such column; the heading has"),
         (b"id,words\n1,x\n", "column text: there is no such column; the heading has"),
         (b"text\n", "there are no rows"),
-        (b"id,text\n1,up\n2,  \n", "row 2, column text: the text is empty"),
+        (b"id,text\n1,\n2,  \n", "column text: no row has a text"),
         (b"id,text\n1,up\n2\n", "row 2: it has not 2 fields"),
         (b"id,text\n1,up,more\n", "row 1: it has not 2 fields"),
         (b"id,text\n1,up\n2,\xff\xfe\n", "not UTF-8"),
