@@ -206,7 +206,6 @@ class Triton:
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603 - our own module, arguments from the plan
                 [sys.executable, "-m", __name__, *triton_arguments(self.plan, self.ports)],
-                cwd=ROOT,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -310,14 +309,14 @@ def _parse(arguments: Sequence[str]) -> tuple[TritonPlan, TritonPorts]:
     parser.add_argument("--weights", type=Path)
     given = parser.parse_args(arguments)
     plan = TritonPlan(
-        given.environment,
-        given.repository,
+        given.environment.absolute(),
+        given.repository.absolute(),
         tuple(filter(None, given.models.split(","))),
         given.threads,
         given.niceness,
         given.cache_bytes,
         given.trace_url,
-        given.weights,
+        given.weights.absolute() if given.weights else None,
     )
     return plan, TritonPorts(given.grpc_port, given.http_port, given.metrics_port)
 
@@ -331,6 +330,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(str(error))
     die_with_parent()
     os.nice(plan.niceness)
+    # Its Python backend looks for `triton_models` in the working folder alone, whatever PYTHONPATH says.
+    os.chdir(ROOT)
     os.execve(command[0], command, environment)  # noqa: S606 - no shell is wanted
 
 

@@ -67,6 +67,14 @@ def test_a_plan_sets_priority_and_threads(tmp_path: Path) -> None:
             running.start()
 
 
+def test_it_reads_from_whatever_folder_it_is_started_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with Triton(TritonPlan(threads=1), log_path=tmp_path / "triton.log") as running:
+        assert Asker(running.grpc_address).ask("Acme falls").labels
+
+
 def test_a_triton_that_cannot_start_says_why(tmp_path: Path) -> None:
     plan = TritonPlan(repository=tmp_path / "nowhere")
     triton = Triton(plan, log_path=tmp_path / "triton.log")
