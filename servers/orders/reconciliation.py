@@ -17,12 +17,19 @@ from servers.orders.ports import Venue
 
 FIRST_PAUSE_SECONDS = 0.05
 LONGEST_PAUSE_SECONDS = 0.5
+LOST_PAUSE_SECONDS = 10.0
+"""Between two lines of the log that say that the venue lost its reports."""
 
 T = TypeVar("T")
 
 
 class VenueReader:
-    """Follows the venue's reports from where the journal stands."""
+    """Follows the venue's reports from where the journal stands.
+
+    A venue that has fewer reports than were taken in is not the one that we knew: its later ones would be
+    counted wrong and fills be lost between. Then no order is accepted and no report taken in any more, until
+    journals that fit are put back and the process starts anew.
+    """
 
     def __init__(
         self,
@@ -58,8 +65,10 @@ class VenueReader:
             except ResourceExhausted as error:
                 self._log.error("reports wait for the journal", position=self._position, error=error.message)
             except OutOfRange as error:
-                # The venue has fewer reports than we have taken in: it is not the one that we knew.
-                self._log.error("venue lost its reports", position=self._position, error=error.message)
+                self._engine.is_accepting = False
+                while True:
+                    self._log.error("venue lost its reports", position=self._position, error=error.message)
+                    await asyncio.sleep(LOST_PAUSE_SECONDS)
             await asyncio.sleep(pause_seconds)
             pause_seconds = min(2 * pause_seconds, LONGEST_PAUSE_SECONDS)
 
@@ -81,9 +90,10 @@ async def reconcile(
 
     First everything that the venue has reported is taken in. Then it is asked about each order that it
     never reported; those that never entered are sent again, and so are open cancels and replaces, which
-    it knows by their request ids.
+    it knows by their request ids. With a venue that has fewer reports than the journal took in this never
+    ends, and nothing is accepted (see VenueReader).
     """
-    await reader.reached(await _patiently(venue.last_report_sequence))
+    await reader.reached(await _patiently(partial(_known_sequence, venue, reader.position)))
     open_keys = [record.key for record in engine.book.working() if not record.is_confirmed]
     absent: set[OrderKey] = set()
     for start in range(0, len(open_keys), REQUESTS_AT_ONCE):
@@ -120,6 +130,14 @@ async def reconcile(
         resent=len(messages),
         report_sequence=reader.position,
     )
+
+
+async def _known_sequence(venue: Venue, taken_in: int) -> int:
+    """Return how many reports the venue has. Raises Unavailable while they are fewer than were taken in."""
+    sequence = await venue.last_report_sequence()
+    if sequence < taken_in:
+        raise Unavailable("PEER_UNAVAILABLE", f"the venue has {sequence} reports of {taken_in} taken in")
+    return sequence
 
 
 async def _settle(engine: OrderEngine, venue: Venue, key: OrderKey) -> bool:

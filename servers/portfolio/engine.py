@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from servers.model.errors import NotFound, Unavailable
+from servers.model.errors import InvalidInput, NotFound, Unavailable
 from servers.model.instrument import Instrument
 from servers.model.market import Quote
 from servers.model.nanos import Money
@@ -93,7 +93,8 @@ class PortfolioEngine:
         """Record an adjustment once, and return it with its sequence.
 
         Raises NotFound SYMBOL_UNKNOWN, and Unavailable PEER_UNAVAILABLE while the instruments, and so
-        the currency of an opening position, are not known yet.
+        the currency of an opening position, are not known yet. Raises InvalidInput FIELD_INVALID for cash of
+        a symbol in another currency than the symbol trades in.
         """
         async with self._recording:
             first = self._journal.first_answer(request_id, asked)
@@ -114,6 +115,12 @@ class PortfolioEngine:
             raise NotFound("SYMBOL_UNKNOWN", f"no instrument {asked.symbol}", symbol=asked.symbol)
         if asked.kind is AdjustmentKind.OPENING and asked.cash is None:
             return replace(asked, cash=Money(instrument.currency_code))
+        if asked.cash is not None and asked.cash.currency_code != instrument.currency_code:
+            raise InvalidInput(
+                "FIELD_INVALID",
+                f"{asked.symbol} trades in {instrument.currency_code}, not in {asked.cash.currency_code}",
+                field="cash",
+            )
         return asked
 
     # -- Marks ------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from tapeline.portfolio.v1 import portfolio_service_pb2, portfolio_service_pb2_grpc
@@ -150,7 +150,7 @@ class PortfolioService(portfolio_service_pb2_grpc.PortfolioServiceServicer):
                 changed.clear()
                 taken = sorted(changes)
                 changes.clear()
-                found = [holding for holding in map(engine.holding, taken) if holding is not None]
+                found = [engine.holding(key) or key for key in taken]
                 present = engine.ledger.cash(account)
                 news = {code: attos for code, attos in present.items() if cash.get(code) != attos}
                 cash = present
@@ -162,15 +162,19 @@ class PortfolioService(portfolio_service_pb2_grpc.PortfolioServiceServicer):
     def _state(
         self,
         account: str,
-        holdings: list[Holding],
+        holdings: Sequence[Holding | Key],
         cash: dict[str, int],
         conflated: int,
         *,
         is_snapshot: bool = False,
     ) -> portfolio_service_pb2.StreamPortfolioResponse:
+        """Return a message of the stream; a bare key is a position that is gone."""
         return portfolio_service_pb2.StreamPortfolioResponse(
             is_snapshot=is_snapshot,
-            positions=[wire.position_to_wire(holding) for holding in holdings],
+            positions=[
+                wire.position_to_wire(one) if isinstance(one, Holding) else wire.no_position_to_wire(one)
+                for one in holdings
+            ],
             cash=[wire.cash_to_wire(account, code, attos) for code, attos in cash.items()],
             orders_sequence=self._engine.orders_sequence,
             conflated_count=conflated,

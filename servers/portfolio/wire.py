@@ -11,6 +11,7 @@ from tapeline.portfolio.v1 import portfolio_service_pb2, position_pb2
 from servers.model.errors import InvalidInput
 from servers.model.nanos import INT64_MAX, NANO, Money
 from servers.portfolio.domain.adjustments import Adjustment, AdjustmentKind
+from servers.portfolio.domain.ledger import Key
 from servers.portfolio.engine import Holding
 from servers.portfolio.ports import FillFact
 from servers.wire.money import attos_to_decimal, money_from_wire, money_to_wire
@@ -91,6 +92,12 @@ def position_to_wire(holding: Holding) -> position_pb2.Position:
         mark_time_nanos=holding.mark_time_nanos,
         open_cost=attos_to_decimal(state.open_cost_attos),
     )
+
+
+def no_position_to_wire(key: Key) -> position_pb2.Position:
+    """Return what says that a position is gone: its symbol was changed."""
+    account, symbol = key
+    return position_pb2.Position(account=account, symbol=symbol)
 
 
 def cash_to_wire(account: str, code: str, attos: int) -> position_pb2.CashBalance:

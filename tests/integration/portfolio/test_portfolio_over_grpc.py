@@ -205,6 +205,27 @@ async def test_a_portfolio_stream_sends_a_snapshot_and_then_what_changed(desk: D
     stream.cancel()
 
 
+async def test_a_portfolio_stream_takes_a_position_away_when_its_symbol_is_changed(desk: Desk) -> None:
+    stub = await desk.start()
+    assert desk.component is not None
+    engine = desk.component.engine
+    await eventually(lambda: engine.instruments)
+    await open_position(stub)
+    stream = stub.StreamPortfolio(portfolio_service_pb2.StreamPortfolioRequest(account="test"))
+    held = {one.symbol: one.quantity_nanos for one in (await stream.read()).positions}
+    assert held == {"ACME": 100 * NANO}
+    changed = position_pb2.ADJUSTMENT_KIND_SYMBOL_CHANGE
+    await record(stub, "r2", kind=changed, symbol="ACME", new_symbol="B", effective_time_nanos=NANO)
+
+    async def is_moved() -> bool:
+        held.update({one.symbol: one.quantity_nanos for one in (await stream.read()).positions})
+        return "B" in held
+
+    await eventually(is_moved)
+    assert held == {"ACME": 0, "B": 100 * NANO}
+    stream.cancel()
+
+
 async def test_positions_are_listed_by_page(desk: Desk) -> None:
     stub = await desk.start()
     for number, account in enumerate(("c", "a", "b")):
@@ -277,6 +298,18 @@ async def test_the_sequence_is_kept_also_while_nothing_is_filled(desk: Desk) -> 
         ({"kind": 4, "symbol": "ACME"}, "FIELD_MISSING"),
         ({"kind": 4, "symbol": "ACME", "new_symbol": "B", "effective_time_nanos": -1}, "VALUE_OUT_OF_RANGE"),
         ({"kind": 1, "account": "a", "sequence": 7}, "FIELD_INVALID"),
+        ({"kind": 3, "symbol": "ACME", "cash": Money(currency_code="JPY", units=1)}, "FIELD_INVALID"),
+        (
+            {
+                "kind": 1,
+                "account": "a",
+                "symbol": "ACME",
+                "quantity_nanos": 5,
+                "price_nanos": 5,
+                "cash": Money(currency_code="EUR"),
+            },
+            "FIELD_INVALID",
+        ),
     ],
 )
 async def test_an_adjustment_that_cannot_be_right_is_refused(

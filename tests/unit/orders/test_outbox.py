@@ -12,6 +12,8 @@ from servers.model.errors import FailedPrecondition, TapelineError, Unavailable
 from servers.model.kill_switch import KillSwitches
 from servers.model.nanos import NANO
 from servers.model.order import OrderState, Rejection
+from servers.orders import reconciliation
+from servers.orders.adapters.memory import MemoryVenue
 from servers.orders.domain import EventKind
 from servers.orders.ports import ReportKind
 from tests.unit.orders.conftest import ACCOUNT, Desk, cancel, eventually, new_order, replace
@@ -191,6 +193,39 @@ async def test_what_was_acknowledged_and_never_left_is_sent_after_a_restart(desk
     await (await desk.start()).accepting()
     await desk.becomes(OrderState.NEW, "two")
     assert len(desk.venue.submissions) == 1
+
+
+async def test_with_a_venue_that_has_fewer_reports_than_were_taken_in_nothing_is_accepted(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reconciliation, "LOST_PAUSE_SECONDS", 0.01)
+    for name in ("one", "two"):
+        await desk.submit(new_order(name))
+        await desk.becomes(OrderState.NEW, name)
+    known = desk.reader.position
+    await desk.kill()
+    desk.venue = MemoryVenue()
+    await desk.start()
+    with pytest.raises(Unavailable, match="still reconciling"):
+        await desk.submit(new_order("three"))
+    # Orders of others bring its count past the place that was reached: it still is another venue.
+    for n in range(known + 1):
+        await desk.venue.submit([new_order(f"other-{n}")])
+    assert len(desk.venue.log) > known
+    with pytest.raises(Unavailable, match="still reconciling"):
+        await desk.submit(new_order("three"))
+    assert desk.reader.position == known
+    assert not desk.failures
+
+
+async def test_a_venue_that_comes_back_with_fewer_reports_ends_the_taking_of_orders(desk: Desk) -> None:
+    await desk.submit(new_order("one"))
+    await desk.becomes(OrderState.NEW, "one")
+    desk.venue.log.clear()
+    desk.venue.cut()
+    await eventually(lambda: not desk.engine.is_accepting)
+    with pytest.raises(Unavailable):
+        await desk.submit(new_order("two"))
 
 
 async def test_requests_that_were_open_are_sent_again_after_a_restart(desk: Desk) -> None:
