@@ -11,6 +11,7 @@ import lzma
 import sys
 import tempfile
 import time
+import zlib
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
@@ -109,7 +110,7 @@ def read_texts(path: Path) -> list[str]:
                 texts.append(record[TEXT].strip())
     except UnicodeDecodeError as error:
         raise _wrong(path, f"not UTF-8: {error.reason}", row=row + 1) from error
-    except (OSError, EOFError, lzma.LZMAError, csv.Error) as error:
+    except (OSError, EOFError, zlib.error, lzma.LZMAError, csv.Error) as error:
         raise _wrong(path, str(error), row=row + 1) from error
     if not texts:
         raise _wrong(path, "there are no rows")

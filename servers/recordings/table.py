@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import lzma
 import re
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -44,7 +45,7 @@ class TableFile:
             self.columns: Sequence[str] = self._header()
         except FileNotFoundError as error:
             raise self.wrong("there is no such file") from error
-        except (OSError, EOFError, lzma.LZMAError, UnicodeDecodeError, pa.ArrowInvalid) as error:
+        except (OSError, EOFError, zlib.error, lzma.LZMAError, UnicodeDecodeError, pa.ArrowInvalid) as error:
             raise self.wrong(str(error)) from error
 
     def require(self, columns: Sequence[str]) -> None:
@@ -68,7 +69,7 @@ class TableFile:
                 row += batch.num_rows
         except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowKeyError) as error:
             raise self._explained(error, list(types), row) from error
-        except (OSError, EOFError, lzma.LZMAError) as error:
+        except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
             raise self.wrong(str(error), row=row) from error
 
     def wrong(self, why: str, *, row: int | None = None, column: str = "") -> InvalidInput:

@@ -10,13 +10,14 @@ import asyncio
 import csv
 import gzip
 import json
+import zlib
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
 from servers.model.errors import InvalidInput
-from servers.model.nanos import NANO
+from servers.model.nanos import INT64_MAX, NANO
 from servers.news.domain.post import Action, PostKind, SourcePost
 from servers.news.ports import Take
 
@@ -62,7 +63,7 @@ def load_posts(path: Path, source: str = "file") -> list[SourcePost]:
             rows = csv.DictReader(lines) if ".csv" in path.suffixes else _json_rows(lines, path)
             first = 2 if ".csv" in path.suffixes else 1
             posts = [_post(row, number, path, source) for number, row in enumerate(rows, first)]
-    except (OSError, UnicodeDecodeError, EOFError, csv.Error) as error:
+    except (OSError, UnicodeDecodeError, EOFError, zlib.error, csv.Error) as error:
         raise InvalidInput("FILE_MALFORMED", f"{path}: {error}") from error
     return sorted(posts, key=lambda post: (post.event_time_nanos, post.action))
 
@@ -106,6 +107,8 @@ def _post(row: Mapping[str, Any], number: int, path: Path, source: str) -> Sourc
         follower_count = int(followers)
     except (TypeError, ValueError):
         raise refuse("followers", f"{followers!r} is not a whole number") from None
+    if not 0 <= follower_count <= INT64_MAX:
+        raise refuse("followers", f"{follower_count} is out of range")
     # In StockNet's rows `source` is the program that wrote the post.
     named = "" if row.get("created_at") else str(row.get("source") or "")
     return SourcePost(
@@ -123,9 +126,12 @@ def _post(row: Mapping[str, Any], number: int, path: Path, source: str) -> Sourc
 def _time_nanos(row: Mapping[str, Any], refuse: Any) -> int:
     if row.get("time_ms") not in (None, ""):
         try:
-            return int(row["time_ms"]) * 1_000_000
+            time_nanos = int(row["time_ms"]) * 1_000_000
         except (TypeError, ValueError):
             raise refuse("time_ms", f"{row['time_ms']!r} is not a whole number of milliseconds") from None
+        if not 0 <= time_nanos <= INT64_MAX:
+            raise refuse("time_ms", f"{row['time_ms']} is out of range")
+        return time_nanos
     written = row.get("created_at")
     if not written:
         raise refuse("time_ms", "is missing")

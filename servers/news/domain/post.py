@@ -45,6 +45,11 @@ class Action(IntEnum):
     DELETED = 3
 
 
+def joined(text: str) -> str:
+    """Return a text whose surrogates are joined to characters; U+FFFD stands for one that is alone."""
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
 @dataclass(frozen=True, slots=True)
 class SourcePost:
     """What a source delivers: a post, its new text, or that it is gone.
@@ -54,6 +59,9 @@ class SourcePost:
         source: name of the source, which is also the name of its calibration.
         author: the platform's author id; hashed at once and kept nowhere.
         event_time_nanos: when it was written, edited or deleted, market time.
+
+    Escapes of JSON and HTML can spell half a character, which no store and no message can carry: halves that
+    belong together are joined, others become U+FFFD.
     """
 
     platform_id: str
@@ -64,6 +72,10 @@ class SourcePost:
     text: str = ""
     follower_count: int = 0
     action: Action = Action.WRITTEN
+
+    def __post_init__(self) -> None:
+        for name in ("platform_id", "source", "author", "text"):
+            object.__setattr__(self, name, joined(getattr(self, name)))
 
     @property
     def post_id(self) -> str:

@@ -172,9 +172,11 @@ def test_packed_files_are_read_and_broken_ones_refused(tmp_path: Path) -> None:
     path = tmp_path / "in.csv.gz"
     path.write_bytes(gzip.compress(b"\xef\xbb\xbftext\nup\n"))
     assert read_texts(path) == ["up"]
-    path.write_bytes(b"not packed")
-    with pytest.raises(InvalidInput):
-        read_texts(path)
+    whole = gzip.compress(b"text\n" + b"up\n" * 1_000)
+    for broken in (b"not packed", whole[:-20], whole[:12] + b"\xff" * 12 + whole[24:]):
+        path.write_bytes(broken)
+        with pytest.raises(InvalidInput):
+            read_texts(path)
 
 
 def test_the_command_says_in_one_line_what_is_wrong_with_a_file(tmp_path: Path) -> None:

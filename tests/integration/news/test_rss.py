@@ -90,6 +90,38 @@ async def test_an_hour_of_refusals_loses_no_article_that_the_feed_still_lists() 
     assert collector.repeated == 0
 
 
+async def test_halves_of_characters_cost_a_feed_nothing_but_themselves() -> None:
+    titles = (
+        "up &#xD83D;&#xDE80; now",
+        "up &#55357;&#56960; now",
+        "down &#xD83D; now",
+        "flat &#128640;",
+    )
+    items = "".join(
+        f"<item><guid>{at}</guid><title>{title}</title></item>" for at, title in enumerate(titles)
+    )
+    app = web.Application()
+
+    async def feed(_: web.Request) -> web.Response:
+        body = f'<?xml version="1.0"?><rss version="2.0"><channel>{items}</channel></rss>'
+        return web.Response(body=body.encode(), content_type="application/rss+xml")
+
+    app.router.add_get("/feed.xml", feed)
+    pause = FastPause(HOUR)
+    async with serving(app) as address:
+        session = PacedSession(RateLimit(LIMIT, WINDOW), pause, hear_nothing)
+        platform = RssPlatform("newswire", f"{address}/feed.xml", session, pause)
+        posts = await platform.poll(0)
+        await platform.close()
+    rocket = chr(0x1F680)
+    assert [post.text for post in posts] == [
+        f"up {rocket} now",
+        f"up {rocket} now",
+        "down \N{REPLACEMENT CHARACTER} now",
+        f"flat {rocket}",
+    ]
+
+
 async def test_a_feed_that_has_moved_is_followed_and_its_articles_are_news() -> None:
     things = world(seconds=600, every=150)
     pause = FastPause(HOUR)

@@ -19,11 +19,17 @@ import feedparser
 from servers.model.nanos import NANO
 from servers.news.adapters.platforms.following import RefusedError
 from servers.news.adapters.platforms.session import TOO_MANY, PacedSession, Pause, retry_after
-from servers.news.domain.post import PostKind, SourcePost
+from servers.news.domain.post import PostKind, SourcePost, joined
 
 LONGEST_FEED = 8 * 2**20
 OK, NOT_MODIFIED = 200, 304
 _TAG = re.compile(r"<[^>]+>")
+_SURROGATES = re.compile(
+    rb"(?:&#(?:[xX]0*[dD][89a-fA-F][0-9a-fA-F]{2}"
+    rb"|0*5(?:5(?:29[6-9]|[3-9]\d\d)|6\d{3}|7(?:[0-2]\d\d|3[0-3]\d|34[0-3])));)+"
+)
+"""References to halves of characters, such as an emoji written as two; feedparser fails on them."""
+_PARSER_FAILURES = (AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
 
 class RssPlatform:
@@ -63,7 +69,10 @@ class RssPlatform:
                 validators = _validators(answer.headers)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise RefusedError(f"connection: {type(error).__name__}") from error
-        feed = await asyncio.to_thread(feedparser.parse, body)
+        try:
+            feed = await asyncio.to_thread(feedparser.parse, _SURROGATES.sub(_joined, body))
+        except _PARSER_FAILURES as error:
+            raise RefusedError(f"not a feed: {type(error).__name__}") from error
         if feed.bozo and not feed.entries:
             raise RefusedError(f"not a feed: {type(feed.bozo_exception).__name__}")
         self._validators = validators  # only now: what could not be read is asked for again
@@ -86,6 +95,12 @@ class RssPlatform:
         return SourcePost(
             str(platform_id), self.name, PostKind.NEWS, entry.get("author") or self.name, time, text
         )
+
+
+def _joined(references: re.Match[bytes]) -> bytes:
+    numbers = references.group().decode().replace("&#", "").split(";")[:-1]
+    halves = "".join(chr(int(one[1:], 16) if one[0] in "xX" else int(one)) for one in numbers)
+    return "".join(f"&#{ord(one)};" for one in joined(halves)).encode()
 
 
 def _validators(headers: Mapping[str, str]) -> dict[str, str]:
