@@ -50,12 +50,13 @@ class DecisionServer:
             close_cutoff_seconds=settings.close_cutoff_seconds,
         )
         policy = settings.policy()
+        sender = Sender(recorder, GrpcExecutions(channels), spans, log)
         self.engine = DecisionEngine(
             recorder,
             Looker(settings.account, book, policy, settings.timing(), market),
             market=market,
             risk=GrpcRisk(channels),
-            sender=Sender(recorder, GrpcExecutions(channels), spans, log),
+            sender=sender,
             paper=PaperDesk(policy, settings.cool_down_seconds),
             tracing=spans,
             clock=context.wall_clock,
@@ -65,7 +66,7 @@ class DecisionServer:
         feeds = (
             SignalsFeed(channels, self._on_signal, self.engine.on_signals_heard, log),
             QuotesFeed(channels, market, self._on_time, log),
-            ExecutionsFeed(channels, lambda: recorder.executions_sequence, self._on_executions, log),
+            ExecutionsFeed(channels, lambda: sender.executions_sequence, self._on_executions, log),
             RiskFeed(channels, settings.account, self.engine.on_kill_switch, log),
         )
         self._followers = [feed.follower for feed in feeds]

@@ -13,7 +13,7 @@ from dataclasses import replace
 from hashlib import sha256
 
 from servers.decision.domain.decision import Decision, Event, EventKind, Mode, ModeChange, State
-from servers.decision.domain.signal import NEVER_ORDERS, Signal
+from servers.decision.domain.signal import NEVER_ORDERS, Restriction, Signal
 from servers.decision.looking import Looker
 from servers.decision.market import MarketView
 from servers.decision.paper import PaperDesk
@@ -97,6 +97,10 @@ class DecisionEngine:
             found = self._looker.policy.trust.restrictions(signal, self.now_nanos)
             if not any(restriction in NEVER_ORDERS for restriction in found):
                 self.signals[signal.symbol] = signal
+            elif before is not None and set(signal.post_ids) < set(before.post_ids):
+                # It is what deletions left of the one before, which then opens nothing any more.
+                stale = before.restrictions | {Restriction.STALE}
+                self.signals[signal.symbol] = replace(before, restrictions=stale)
             return await self._look(signal.symbol, signal)
 
     async def on_time(self) -> None:
@@ -198,6 +202,12 @@ class DecisionEngine:
         exposures = await self._risk.exposures(self.account)
         decision = self._looker.decision(symbol, signal, view, exposures)
         events = self._paper.events(self.book, symbol, signal, view, self.now_nanos)
+        waiting = self.book.of(symbol, State.PENDING_APPROVAL)
+        if waiting and (decision.is_order or not decision.holding.pending_nanos):
+            # Something else is right now, be it nothing: nobody may approve what no longer is.
+            events += [
+                self._event(EventKind.SUPERSEDED, replace(one, state=State.SUPERSEDED)) for one in waiting
+            ]
         if not decision.is_order and effect is None and not self._is_news(decision):
             await self._recorder.append(events)
             return decision
@@ -205,11 +215,6 @@ class DecisionEngine:
         attributes = {"symbol": symbol, "decision_id": decision.decision_id, "action": decision.action.name}
         with self._tracing.span("decision decide", decision.traceparent, **attributes) as own:
             decision = replace(decision, traceparent=own)
-            if decision.is_order:
-                events += [
-                    self._event(EventKind.SUPERSEDED, replace(waiting, state=State.SUPERSEDED))
-                    for waiting in self.book.of(symbol, State.PENDING_APPROVAL)
-                ]
             await self._recorder.append([*events, self._event(EventKind.DECIDED, decision)], effect)
             if decision.cancelled_execution_id:
                 await self._sender.cancel(decision)
@@ -242,7 +247,9 @@ class DecisionEngine:
         return [
             self._event(EventKind.MEASURED, replace(self.book.decisions[key], outcome_price_nanos=mid))
             for key, one in self.book.unmeasured.items()
-            if one.outcome_due_nanos <= now and (mid := mids.get(one.symbol, 0))
+            if one.outcome_due_nanos <= now
+            and (mid := mids.get(one.symbol, 0))
+            and self.book.decisions[key].state is not State.PENDING_APPROVAL
         ]
 
     def _expired(self, now_nanos: int) -> list[Event]:

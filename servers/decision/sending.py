@@ -70,6 +70,11 @@ class Sender:
             await self.cancel(self._book.decisions[key])
         return await self._take_held_back()
 
+    @property
+    def executions_sequence(self) -> int:
+        """How far execution's events were heard; those that wait for an answer are not in the journal yet."""
+        return self._held_back[-1][1] if self._held_back else self._recorder.executions_sequence
+
     async def on_facts(self, facts: Sequence[ExecutionFact], sequence: int) -> list[str]:
         """Book what execution says. Return the symbols whose parent orders are over."""
         self._held_back.append((facts, sequence))

@@ -65,12 +65,13 @@ class Desk:
         self.recorder = Recorder(durable, book)
         self.market = MarketView(self.history, max_quote_age_seconds=60, close_cutoff_seconds=900)
         tracing = NoTracing()
+        self.sender = Sender(self.recorder, self.account, tracing, self.log)
         self.engine = DecisionEngine(
             self.recorder,
             Looker("A", book, self.policy, Timing(), self.market),
             market=self.market,
             risk=self.account,
-            sender=Sender(self.recorder, self.account, tracing, self.log),
+            sender=self.sender,
             paper=PaperDesk(self.policy, 300.0),
             tracing=tracing,
             clock=self.clock,

@@ -7,6 +7,7 @@ import pytest
 from servers.decision.domain.decision import State
 from servers.decision.domain.sizing import Action
 from servers.model.errors import AlreadyExists, FailedPrecondition, NotFound
+from servers.model.nanos import NANO
 from tests.unit.decision.decision_desk import Desk
 from tests.unit.decision.figures import MINUTE, NOW, signal
 
@@ -30,6 +31,38 @@ async def test_an_order_that_differs_supersedes_the_one_that_waits(approving: De
     assert desk.states() == ["SUPERSEDED", "PENDING_APPROVAL"]
     assert desk.orders[1].holding.pending_nanos == 0
     assert desk.orders[1].quantity_nanos > desk.orders[0].quantity_nanos
+
+
+async def test_an_order_that_waits_is_withdrawn_when_nothing_is_right_any_more(approving: Desk) -> None:
+    desk = approving
+    decision = await desk.engine.on_signal(signal(90.0))
+    assert decision is not None
+    await desk.later(6)
+    await desk.engine.on_signal(signal(-90.0, event_time_nanos=desk.market.now_nanos))
+    assert desk.states() == ["SUPERSEDED"]
+    with pytest.raises(FailedPrecondition, match="SUPERSEDED"):
+        await desk.engine.approve("r1", decision.decision_id, "anna")
+    assert desk.account.parents == {}
+
+
+async def test_a_close_that_waits_is_withdrawn_when_the_signal_turns_back(approving: Desk) -> None:
+    desk = approving
+    desk.account.positions["ACME"] = 4_000 * NANO
+    decision = await desk.engine.on_signal(signal(-90.0))
+    assert decision is not None
+    assert (decision.action, desk.states()) == (Action.CLOSE, ["PENDING_APPROVAL"])
+    await desk.later(6)
+    await desk.engine.on_signal(signal(60.0, event_time_nanos=desk.market.now_nanos))
+    assert desk.states()[0] == "SUPERSEDED"
+
+
+async def test_an_order_that_nobody_approved_is_no_hit(approving: Desk) -> None:
+    desk = approving
+    await desk.engine.on_signal(signal(90.0))
+    desk.quote(52 * NANO, at=NOW + 31 * MINUTE)
+    await desk.engine.on_time()
+    assert desk.states() == ["EXPIRED"]
+    assert desk.book.ledgers["decided"].measured == 0
 
 
 async def test_what_waited_past_its_signal_expires(approving: Desk) -> None:

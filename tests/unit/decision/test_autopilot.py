@@ -18,7 +18,7 @@ from servers.model.errors import (
     Unavailable,
 )
 from servers.model.market import MarketPhase
-from servers.model.nanos import NANO
+from servers.model.nanos import ATTO, NANO
 from servers.model.order import Rejection, Side
 from tests.unit.decision.decision_desk import FACTS, Desk
 from tests.unit.decision.figures import MINUTE, NOW, SESSION, signal
@@ -105,6 +105,36 @@ async def test_one_voice_does_not_take_the_place_of_many(desk: Desk) -> None:
     assert found is not None
     assert found.reason_code == "ONE_AUTHOR"
     assert desk.engine.signals["ACME"] is many
+
+
+async def test_what_deletions_left_of_a_signal_opens_nothing_on_the_deleted_posts(desk: Desk) -> None:
+    desk.quote(phase=MarketPhase.PRE_OPEN)
+    await desk.engine.on_signal(signal(90.0))
+    assert desk.orders == []
+    left = signal(20.0, event_time_nanos=NOW + 1, post_ids=("p1",), author_count=1, source_count=1)
+    await desk.engine.on_signal(left)
+    await desk.later(2)
+    assert desk.orders == []
+    assert desk.last.reason_code == "STALE"
+
+
+async def test_events_that_wait_for_an_answer_are_not_asked_for_again(desk: Desk) -> None:
+    first = await desk.engine.on_signal(signal(90.0))
+    assert first is not None
+    desk.quote(symbol="BOLT")
+    desk.account.failures = [Unavailable("PEER_UNAVAILABLE", "execution restarts")]
+    await desk.engine.on_signal(replace(signal(90.0), symbol="BOLT", signal_id="SB"))
+    assert desk.book.is_sending
+    begun = desk.sender.executions_sequence
+    for price in (50, 51):
+        fact = desk.account.fill(first.execution_id, 1_000 * NANO, price * NANO, desk.market.now_nanos)
+        await desk.engine.on_executions([fact], desk.sender.executions_sequence + 1)
+    assert desk.sender.executions_sequence == begun + 2
+    assert desk.recorder.executions_sequence == begun
+    await desk.engine.send_again()
+    assert desk.recorder.executions_sequence == begun + 2
+    assert desk.book.decisions[first.decision_id].filled_quantity_nanos == 2_000 * NANO
+    assert desk.book.ledgers["decided"].turnover_attos == 101_000 * ATTO
 
 
 @pytest.mark.parametrize(
