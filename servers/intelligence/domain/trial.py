@@ -72,6 +72,7 @@ class Trial:
         self.labelled = self.candidate_right = self.stable_right = 0
         self.assigned = self.assigned_to_candidate = 0
         self.sample_ratio: RatioEvidence | None = None
+        self._stage: Stage | None = None
         self._candidate_latencies, self._stable_latencies = Window(), Window()
         self._paired_latencies = _Latencies()
         self._texts: set[bytes] = set()
@@ -81,6 +82,7 @@ class Trial:
 
     def begin_stage(self, stage: Stage) -> None:
         """Count comparisons and assignments of a stage from here on."""
+        self._stage = stage
         self.stage_comparisons = self.assigned = self.assigned_to_candidate = 0
         self._entities.clear()
         self.sample_ratio = RatioEvidence(stage.share) if 0.0 < stage.share < 1.0 else None
@@ -205,16 +207,23 @@ class Trial:
         kept |= {name: asdict(getattr(self, name)) for name in _PROCESSES}
         if self.sample_ratio is not None:
             kept["sample_ratio"] = asdict(self.sample_ratio)
+        if self._stage is not None:
+            kept["stage"] = int(self._stage)
         return kept
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Take evidence up again that `to_state` gave. Raises KeyError or TypeError for something else."""
+        """Take evidence up again that `to_state` gave. Raises KeyError or TypeError for something else.
+
+        What was counted in another stage than the present one is not the present one's: it counts anew.
+        """
         counts = {name: int(state[name]) for name in _COUNTS}
         processes = {name: type(getattr(self, name))(**state[name]) for name in _PROCESSES}
         for name, value in {**counts, **processes}.items():
             setattr(self, name, value)
         if "sample_ratio" in state:
             self.sample_ratio = RatioEvidence(**state["sample_ratio"])
+        if self._stage is not None and state.get("stage") != int(self._stage):
+            self.begin_stage(self._stage)
 
 
 _COUNTS = (

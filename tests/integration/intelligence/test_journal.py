@@ -101,5 +101,22 @@ async def test_evidence_comes_back_for_its_own_experiment_alone(reopen: Reopen) 
     assert state is not None
     assert state["replayed"] == 12
     again = Trial(PLAN)
+    again.begin_stage(Stage.PERCENT_25)
     again.restore(state["evidence"])
     assert again.to_state() == trial.to_state()
+
+
+def test_what_an_earlier_stage_counted_is_not_the_present_ones() -> None:
+    trial = Trial(PLAN)
+    trial.begin_stage(Stage.PERCENT_5)
+    trial.comparisons = trial.stage_comparisons = 250
+    trial.called(True, 0.1, is_failure=True)
+    for number in range(400):
+        trial.assign(f"E{number}", number % 20 == 0)
+    again = Trial(PLAN)
+    again.begin_stage(Stage.PERCENT_25)
+    again.restore(trial.to_state())
+    assert (again.comparisons, again.stage_comparisons, again.assigned) == (250, 0, 0)
+    assert again.candidate_failures == 1
+    assert again.sample_ratio is not None
+    assert (again.sample_ratio.share, again.sample_ratio.value) == (0.25, 1.0)
