@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from servers.model.order import Fill
-from servers.risk.domain.exposure import AccountBook, OpenOrder, Parent, SymbolExposure
+from servers.risk.domain.exposure import AccountBook, OpenOrder, Parent, PendingReplace, SymbolExposure
 from servers.risk.domain.facts import AdjustmentFact, AdjustmentKind, OrderEventKind, OrderFact, ParentFact
 from servers.risk.domain.market import Market
 
@@ -26,6 +26,7 @@ class Books:
         self.executions_sequence = 0
         self.adjustments_sequence = 0
         self.renames: list[tuple[int, str, str]] = []
+        self.splits: list[tuple[int, str, int, int]] = []
         self.unseen_orders: dict[tuple[str, str], OpenOrder] = {}
         self.unseen_parents: dict[tuple[str, str], Parent] = {}
         self.replacing: dict[tuple[str, str], OpenOrder] = {}
@@ -36,8 +37,15 @@ class Books:
     def account(self, account: str) -> AccountBook:
         book = self.accounts.get(account)
         if book is None:
-            book = self.accounts[account] = AccountBook(account)
+            book = self.accounts[account] = AccountBook(account, self._splits_of)
         return book
+
+    def _splits_of(self, symbol: str) -> list[tuple[int, int, int]]:
+        return [
+            (at_nanos, numerator, denominator)
+            for at_nanos, named, numerator, denominator in self.splits
+            if self.renamed(named, at_nanos) == symbol
+        ]
 
     # -- Orders -----------------------------------------------------------------------------------
 
@@ -64,20 +72,53 @@ class Books:
             self.replacing.pop((fact.account, order.order_id), None)
             book.end_order(order)
             return
-        replace = order.replace
-        if fact.kind is OrderEventKind.REPLACE_REQUESTED and replace is not None:
-            replace.checked_at_nanos = 0
-            self.replacing.pop((fact.account, order.order_id), None)
-        if fact.kind in _REPLACE_SETTLED:
-            self.replacing.pop((fact.account, order.order_id), None)
-            order.replace = None
-        elif replace is not None and fact.fill is not None:
-            replace.leaves_nanos = max(0, replace.leaves_nanos + order_change(fact))
+        if fact.kind is OrderEventKind.REPLACE_REQUESTED:
+            self._replace_requested(order, fact)
+        elif fact.kind in _REPLACE_SETTLED:
+            order.replaces.pop(fact.request_id, None)
+        elif fact.fill is not None:
+            for one in order.replaces.values():
+                one.leaves_nanos = max(0, one.leaves_nanos + order_change(fact))
+        self._watch_replaces(fact.account, order)
         if fact.kind is OrderEventKind.REPLACED:
             order.terms = fact.terms
             book.symbol(order.symbol).rest(order, book.orders)
         order.leaves_nanos = fact.leaves_nanos
         book.settle_order(order)
+
+    def _replace_requested(self, order: OpenOrder, fact: OrderFact) -> None:
+        """Note that a replace is on its way, also one that was checked before a restart.
+
+        Orders lets one be on its way at a time, so that an earlier one is over.
+        """
+        order.replaces = {
+            request_id: one
+            for request_id, one in order.replaces.items()
+            if one.checked_at_nanos or request_id == fact.request_id
+        }
+        pending = order.replaces.get(fact.request_id)
+        if pending is not None:
+            pending.checked_at_nanos = 0
+        elif fact.requested_terms is not None:
+            filled_nanos = fact.terms.quantity_nanos - fact.leaves_nanos
+            order.replaces[fact.request_id] = PendingReplace(
+                max(0, fact.requested_terms.quantity_nanos - filled_nanos),
+                fact.requested_terms.limit_price_nanos,
+                0,
+            )
+            self.account(fact.account).symbol(order.symbol).rest(order, self.account(fact.account).orders)
+
+    def _watch_replaces(self, account: str, order: OpenOrder) -> None:
+        """Keep the order among those with a replace whose event has not come, or out of them."""
+        if any(one.checked_at_nanos for one in order.replaces.values()):
+            self.replacing[account, order.order_id] = order
+        else:
+            self.replacing.pop((account, order.order_id), None)
+
+    def add_replace(self, account: str, order: OpenOrder, request_id: str, replace: PendingReplace) -> None:
+        """Note a replace that was approved; its reservation is settled by the caller."""
+        order.replaces[request_id] = replace
+        self._watch_replaces(account, order)
 
     def _book_fills(self, book: AccountBook, fact: OrderFact) -> None:
         fill = fact.fill
@@ -151,7 +192,9 @@ class Books:
         elif fact.kind is AdjustmentKind.SPLIT:
             symbol = self.renamed(fact.symbol, at_nanos)
             for book in self.accounts.values():
-                book.symbol(symbol).split(at_nanos, fact.ratio_numerator, fact.ratio_denominator)
+                if symbol in book.symbols:
+                    book.symbols[symbol].split(at_nanos, fact.ratio_numerator, fact.ratio_denominator)
+            self.splits.append((at_nanos, fact.symbol, fact.ratio_numerator, fact.ratio_denominator))
         elif fact.kind is AdjustmentKind.SYMBOL_CHANGE:
             self.renames.append((at_nanos, fact.symbol, fact.new_symbol))
             for book in self.accounts.values():
@@ -192,10 +235,15 @@ class Books:
                 self.accounts[key[0]].end_order(order)
                 yield order.order_id
         for key, order in list(self.replacing.items()):
-            replace = order.replace
-            if replace is None or replace.checked_at_nanos + wait_nanos < heard_at_nanos:
-                del self.replacing[key]
-                order.replace = None
+            late = [
+                request_id
+                for request_id, one in order.replaces.items()
+                if one.checked_at_nanos and one.checked_at_nanos + wait_nanos < heard_at_nanos
+            ]
+            for request_id in late:
+                del order.replaces[request_id]
+            self._watch_replaces(key[0], order)
+            if late:
                 self.accounts[key[0]].settle_order(order)
                 yield order.order_id
 

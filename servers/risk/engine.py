@@ -139,11 +139,9 @@ class RiskEngine:
         )
         if refusal is not None:
             return refusal
-        order.replace = PendingReplace(
-            check.replace_request_id, leaves_nanos, terms.limit_price_nanos, now_nanos
-        )
+        replace = PendingReplace(leaves_nanos, terms.limit_price_nanos, now_nanos)
+        self.books.add_replace(check.account, order, check.replace_request_id, replace)
         self._reserve(book, order, valuations)
-        self.books.replacing[check.account, order.order_id] = order
         return None
 
     def _check_control(self, account: str, limits: EffectiveLimits | None) -> Verdict:

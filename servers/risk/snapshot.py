@@ -9,7 +9,7 @@ from servers.model.order import OrderTerms, OrderType, Side, TimeInForce
 from servers.risk.books import Books
 from servers.risk.domain.exposure import AccountBook, OpenOrder, PastFill, PendingReplace
 
-VERSION = 1
+VERSION = 2
 _EXPOSURE_NUMBERS = (
     "position_nanos",
     "cash_attos",
@@ -28,6 +28,7 @@ def books_to_bytes(books: Books) -> bytes:
             "executions": books.executions_sequence,
             "adjustments": books.adjustments_sequence,
             "renames": books.renames,
+            "splits": books.splits,
             "unbased": sorted(books.unbased),
             "accounts": {name: _account(book) for name, book in books.accounts.items()},
         },
@@ -64,7 +65,7 @@ def _account(book: AccountBook) -> dict[str, Any]:
 
 
 def _order(order: OpenOrder) -> list[Any]:
-    terms, replace = order.terms, order.replace
+    terms = order.terms
     return [
         order.order_id,
         [
@@ -78,9 +79,10 @@ def _order(order: OpenOrder) -> list[Any]:
         order.leaves_nanos,
         order.execution_id,
         order.checked_at_nanos,
-        None
-        if replace is None
-        else [replace.request_id, replace.leaves_nanos, replace.limit_price_nanos, replace.checked_at_nanos],
+        [
+            [request_id, one.leaves_nanos, one.limit_price_nanos, one.checked_at_nanos]
+            for request_id, one in order.replaces.items()
+        ],
     ]
 
 
@@ -93,6 +95,9 @@ def restore_books(books: Books, payload: bytes) -> bool:
     books.executions_sequence = state["executions"]
     books.adjustments_sequence = state["adjustments"]
     books.renames = [(at, old, new) for at, old, new in state["renames"]]
+    books.splits = [
+        (at, symbol, numerator, denominator) for at, symbol, numerator, denominator in state["splits"]
+    ]
     books.unbased = {(account, symbol) for account, symbol in state["unbased"]}
     for name, saved in state["accounts"].items():
         _restore_account(books, books.account(name), saved)
@@ -118,7 +123,7 @@ def _restore_account(books: Books, book: AccountBook, saved: dict[str, Any]) -> 
                 books.unseen_parents[book.account, execution_id] = parent
         elif is_final:
             books.remember_finished((book.account, execution_id))
-    for order_id, terms, leaves, execution_id, checked_at, replace in saved["orders"]:
+    for order_id, terms, leaves, execution_id, checked_at, replaces in saved["orders"]:
         symbol, side, order_type, time_in_force, quantity, price = terms
         order = OpenOrder(
             order_id,
@@ -129,9 +134,8 @@ def _restore_account(books: Books, book: AccountBook, saved: dict[str, Any]) -> 
             execution_id,
             checked_at,
         )
-        order.replace = None if replace is None else PendingReplace(*replace)
+        for request_id, *figures in replaces:
+            books.add_replace(book.account, order, request_id, PendingReplace(*figures))
         book.add_order(order)
         if checked_at:
             books.unseen_orders[book.account, order_id] = order
-        if order.replace is not None and order.replace.checked_at_nanos:
-            books.replacing[book.account, order_id] = order

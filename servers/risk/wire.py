@@ -136,6 +136,7 @@ def order_fact_from_wire(message: order_event_pb2.OrderEvent) -> OrderFact | Non
         fill_from_wire(message.fill) if message.HasField("fill") else None,
         fill_from_wire(message.corrected_fill) if message.HasField("corrected_fill") else None,
         message.request_id,
+        _trusted_terms(message.requested_terms) if message.HasField("requested_terms") else None,
     )
 
 

@@ -9,6 +9,7 @@ whatever order the two streams of events arrive.
 from __future__ import annotations
 
 import heapq
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -22,23 +23,26 @@ _RESTING = (TimeInForce.DAY, TimeInForce.GTC, TimeInForce.GTD)
 
 @dataclass(slots=True)
 class PendingReplace:
-    """A replace that was checked: what it asks for, and when, in case its event never comes."""
+    """What a replace asks for, and when it was checked, in case its event never comes; 0 once it came."""
 
-    request_id: str
     leaves_nanos: int
     limit_price_nanos: int
     checked_at_nanos: int
 
 
 class OpenOrder:
-    """One live order of an account. `checked_at_nanos` is wall time, 0 once its event has been seen."""
+    """One live order of an account. `checked_at_nanos` is wall time, 0 once its event has been seen.
+
+    `replaces` are those that were checked or asked for and not settled yet, by their request ids: a second
+    one can be checked before the stream tells that the first is in force.
+    """
 
     __slots__ = (
         "checked_at_nanos",
         "execution_id",
         "leaves_nanos",
         "order_id",
-        "replace",
+        "replaces",
         "reserved_nanos",
         "side",
         "symbol",
@@ -56,14 +60,12 @@ class OpenOrder:
         self.reserved_nanos = 0
         self.execution_id = execution_id
         self.checked_at_nanos = checked_at_nanos
-        self.replace: PendingReplace | None = None
+        self.replaces: dict[str, PendingReplace] = {}
 
     @property
     def needed_nanos(self) -> int:
-        """What has to be reserved: the worse of the terms in force and those asked for."""
-        if self.replace is None:
-            return self.leaves_nanos
-        return max(self.leaves_nanos, self.replace.leaves_nanos)
+        """What has to be reserved: the worst of the terms in force and those asked for."""
+        return max(self.leaves_nanos, *(one.leaves_nanos for one in self.replaces.values()), 0)
 
 
 @dataclass(slots=True)
@@ -166,9 +168,7 @@ class SymbolExposure:
         terms = order.terms
         if terms.order_type is not OrderType.LIMIT or terms.time_in_force not in _RESTING:
             return
-        prices = {terms.limit_price_nanos}
-        if order.replace is not None:
-            prices.add(order.replace.limit_price_nanos)
+        prices = {terms.limit_price_nanos, *(one.limit_price_nanos for one in order.replaces.values())}
         heap, sign = (self._resting_buys, -1) if terms.side is Side.BUY else (self._resting_sells, 1)
         for price in prices:
             heapq.heappush(heap, (sign * price, order.order_id))
@@ -231,14 +231,23 @@ def _times(value: int, numerator: int, denominator: int) -> int:
 def _rests_at(order: OpenOrder, price_nanos: int) -> bool:
     if order.terms.limit_price_nanos == price_nanos:
         return True
-    return order.replace is not None and order.replace.limit_price_nanos == price_nanos
+    return any(one.limit_price_nanos == price_nanos for one in order.replaces.values())
 
 
 class AccountBook:
-    """Everything that one account has at stake. All changes go through here, so that sums hold."""
+    """Everything that one account has at stake. All changes go through here, so that sums hold.
 
-    def __init__(self, account: str) -> None:
+    Args:
+        account: its name.
+        splits_of: returns the splits of a symbol, (effective time, numerator, denominator), that were
+            recorded before the account heard of the symbol.
+    """
+
+    def __init__(
+        self, account: str, splits_of: Callable[[str], list[tuple[int, int, int]]] = lambda _: []
+    ) -> None:
         self.account = account
+        self._splits_of = splits_of
         self.symbols: dict[str, SymbolExposure] = {}
         self.orders: dict[str, OpenOrder] = {}
         self.parents: dict[str, Parent] = {}
@@ -246,7 +255,7 @@ class AccountBook:
     def symbol(self, symbol: str) -> SymbolExposure:
         exposure = self.symbols.get(symbol)
         if exposure is None:
-            exposure = self.symbols[symbol] = SymbolExposure()
+            exposure = self.symbols[symbol] = SymbolExposure(splits=self._splits_of(symbol))
         return exposure
 
     # -- Orders -----------------------------------------------------------------------------------
@@ -276,7 +285,7 @@ class AccountBook:
     def end_order(self, order: OpenOrder) -> None:
         """Release an order's reservation; an unfilled child's share goes back to its parent."""
         order.leaves_nanos = 0
-        order.replace = None
+        order.replaces.clear()
         self.settle_order(order)
         self.orders.pop(order.order_id, None)
 
@@ -335,6 +344,6 @@ class AccountBook:
         new.last_price_nanos = new.last_price_nanos or old.last_price_nanos
         new.cash_attos += old.cash_attos
         new.past_fills.extend(old.past_fills)
-        new.splits.extend(old.splits)
+        new.splits.extend(split for split in old.splits if split not in new.splits)
         old.position_nanos = old.base_position_nanos = old.cash_attos = 0
         old.past_fills.clear()

@@ -66,6 +66,7 @@ class OrderFact:
     fill: Fill | None = None
     corrected_fill: Fill | None = None
     request_id: str = ""
+    requested_terms: OrderTerms | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from dataclasses import dataclass, replace
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -128,12 +130,59 @@ def test_a_replace_reserves_the_worse_of_old_and_new_until_it_is_settled() -> No
     world.accept("o", 600)
     assert replace_order(world, 900) == ""
     assert world.stake() == (0, 900, 0, 0, 0)
-    world.event(OrderEventKind.REPLACE_REJECTED, "o", 600, leaves=600)
+    world.event(OrderEventKind.REPLACE_REJECTED, "o", 600, leaves=600, request_id="r")
     assert world.stake() == (0, 600, 0, 0, 0)
     assert replace_order(world, 300, "r2") == ""
     assert world.stake() == (0, 600, 0, 0, 0)
-    world.event(OrderEventKind.REPLACED, "o", 300, leaves=300)
+    world.event(OrderEventKind.REPLACED, "o", 300, leaves=300, request_id="r2")
     assert world.stake() == (0, 300, 0, 0, 0)
+
+
+def ask(world: World, quantity: int, request_id: str, asked: int) -> None:
+    kind = OrderEventKind.REPLACE_REQUESTED
+    world.event(kind, "o", quantity, leaves=quantity, request_id=request_id, requested=asked)
+
+
+def put_in_force(world: World, quantity: int, request_id: str) -> None:
+    world.event(OrderEventKind.REPLACED, "o", quantity, leaves=quantity, request_id=request_id)
+
+
+def test_a_second_replace_stays_reserved_when_the_first_ones_end_is_heard_late() -> None:
+    world = World(LIMITED)
+    world.check("o", 100)
+    world.accept("o", 100)
+    assert replace_order(world, 200, "first") == ""
+    ask(world, 100, "first", 200)
+    # The first is in force already, which risk has not heard yet.
+    assert replace_order(world, 900, "second") == ""
+    put_in_force(world, 200, "first")
+    assert world.stake() == (0, 900, 0, 0, 0)
+    ask(world, 200, "second", 900)
+    assert world.reason("n", 101) == "POSITION_ABOVE_LIMIT"
+    put_in_force(world, 900, "second")
+    assert world.stake() == (0, 900, 0, 0, 0)
+
+
+def test_of_two_replaces_that_are_checked_together_both_are_reserved() -> None:
+    world = World(LIMITED)
+    world.check("o", 100)
+    world.accept("o", 100)
+    assert (replace_order(world, 900, "first"), replace_order(world, 150, "second")) == ("", "")
+    ask(world, 100, "first", 900)
+    assert world.stake() == (0, 900, 0, 0, 0)
+    assert world.reason("n", 101) == "POSITION_ABOVE_LIMIT"
+    world.event(OrderEventKind.REPLACE_REJECTED, "o", 100, leaves=100, request_id="third")
+    assert world.stake() == (0, 900, 0, 0, 0)
+
+
+def test_a_replace_that_was_on_its_way_is_reserved_anew_from_its_event() -> None:
+    world = World(LIMITED)
+    world.accept("o", 100)
+    world.fill("o", 100, 40, 60)
+    world.event(OrderEventKind.REPLACE_REQUESTED, "o", 100, leaves=60, request_id="first", requested=900)
+    assert world.stake() == (40, 860, 0, 0, 0)
+    world.event(OrderEventKind.REPLACE_REJECTED, "o", 100, leaves=60, request_id="first")
+    assert world.stake() == (40, 60, 0, 0, 0)
 
 
 def test_a_replace_that_would_break_a_limit_is_refused_and_changes_nothing() -> None:
@@ -148,10 +197,10 @@ def test_fills_during_a_replace_count_against_both() -> None:
     world.check("o", 600)
     world.accept("o", 600)
     replace_order(world, 900)
-    world.event(OrderEventKind.REPLACE_REQUESTED, "o", 600, leaves=600)
+    world.event(OrderEventKind.REPLACE_REQUESTED, "o", 600, leaves=600, request_id="r", requested=900)
     world.fill("o", 600, 100, 500)
     assert world.stake() == (100, 800, 0, 0, 0)
-    world.event(OrderEventKind.REPLACED, "o", 900, leaves=800)
+    world.event(OrderEventKind.REPLACED, "o", 900, leaves=800, request_id="r")
     assert world.stake() == (100, 800, 0, 0, 0)
 
 
@@ -161,7 +210,7 @@ def test_the_price_of_a_replace_meets_own_orders_before_and_after() -> None:
     world.accept("o", 10, price=99.0)
     assert replace_order(world, 10, price=99.5) == ""
     assert world.reason("s", 1, SELL, price=99.5) == "SELF_TRADE"
-    world.event(OrderEventKind.REPLACED, "o", 10, leaves=10, price=99.5)
+    world.event(OrderEventKind.REPLACED, "o", 10, leaves=10, price=99.5, request_id="r")
     assert world.reason("s2", 1, SELL, price=99.5) == "SELF_TRADE"
     assert world.reason("s3", 1, SELL, price=99.6) == ""
 
@@ -332,6 +381,36 @@ def test_entries_of_ended_orders_are_swept_out() -> None:
     assert len(world.books.account("a").symbol("ACME")._resting_buys) <= LEAST_SWEEP + 1
 
 
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+def test_a_split_counts_for_accounts_that_are_heard_of_after_it(order: tuple[int, ...]) -> None:
+    world = World()
+    split: dict[str, Any] = {"ratio_numerator": 4, "ratio_denominator": 1, "effective_time_nanos": START + 1}
+    told = (
+        lambda: world.fill("o", 100, 100, 0, time_nanos=START),
+        lambda: world.adjust(AdjustmentKind.SPLIT, symbol="ACME", **split),
+        lambda: world.fill("p", 10, 10, 0, time_nanos=START + 2),
+    )
+    for place in order:
+        told[place]()
+    assert world.stake()[0] == 410
+    restored = Books(world.market)
+    assert restore_books(restored, books_to_bytes(world.books))
+    assert restored.account("another").symbol("ACME").splits == [(START + 1, 4, 1)]
+
+
+@pytest.mark.parametrize("is_held_before", [False, True])
+def test_a_split_of_an_earlier_name_counts_once_under_the_new_one(is_held_before: bool) -> None:
+    world = World()
+    if is_held_before:
+        world.fill("n", 10, 10, 0, time_nanos=START)
+    split: dict[str, Any] = {"ratio_numerator": 2, "ratio_denominator": 1, "effective_time_nanos": START + 1}
+    world.adjust(AdjustmentKind.SPLIT, symbol="ACME", **split)
+    renamed: dict[str, Any] = {"new_symbol": "BOLT", "effective_time_nanos": START + 2}
+    world.adjust(AdjustmentKind.SYMBOL_CHANGE, symbol="ACME", **renamed)
+    world.fill("o", 100, 100, 0, time_nanos=START)
+    assert world.stake("BOLT")[0] == 200 + 20 * is_held_before
+
+
 # -- Any history --------------------------------------------------------------------------------------
 
 steps = st.lists(
@@ -387,6 +466,7 @@ def play(world: World, history: list[tuple[str, int, int, Side]]) -> None:
             if not world.reason(order.order_id, order.quantity + size, side, **replacing):
                 order.quantity += size
                 order.leaves += size
+                told["request_id"] = f"r{number}"
                 world.event(
                     OrderEventKind.REPLACED, order.order_id, order.quantity, side, leaves=order.leaves, **told
                 )

@@ -117,6 +117,8 @@ class World:
         execution_id: str = "",
         symbol: str = "ACME",
         time_nanos: int | None = None,
+        request_id: str = "",
+        requested: int = 0,
     ) -> None:
         """Tell one order event."""
 
@@ -148,6 +150,8 @@ class World:
                 is_final,
                 made(fill) if fill else None,
                 None if corrected is None else made(corrected),
+                request_id,
+                terms(requested, side, price, symbol) if requested else None,
             )
         )
 
