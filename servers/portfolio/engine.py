@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from servers.model.errors import InvalidInput, NotFound, Unavailable
 from servers.model.instrument import Instrument
 from servers.model.market import Quote
-from servers.model.nanos import Money
+from servers.model.nanos import NANO, Money
 from servers.portfolio.domain.adjustments import Adjustment, AdjustmentKind
 from servers.portfolio.domain.ledger import Key, Ledger
 from servers.portfolio.domain.position import PositionHistory
@@ -41,6 +41,7 @@ class PortfolioEngine:
         self.instruments: dict[str, Instrument] = {}
         self._journal = journal
         self._marks: dict[str, Quote] = {}
+        self._market_now_nanos = 0
         self._listeners: list[Callable[[Key], None]] = []
         self._recording = asyncio.Lock()
         self._begun = 0
@@ -94,7 +95,8 @@ class PortfolioEngine:
 
         Raises NotFound SYMBOL_UNKNOWN, and Unavailable PEER_UNAVAILABLE while the instruments, and so
         the currency of an opening position, are not known yet. Raises InvalidInput FIELD_INVALID for cash of
-        a symbol in another currency than the symbol trades in.
+        a symbol in another currency than the symbol trades in, VALUE_OUT_OF_RANGE for a time that the
+        market has not reached.
         """
         async with self._recording:
             first = self._journal.first_answer(request_id, asked)
@@ -106,6 +108,14 @@ class PortfolioEngine:
 
     def _complete(self, asked: Adjustment) -> Adjustment:
         """Return the adjustment with the instrument's currency, which an opening has to carry."""
+        if self._market_now_nanos and asked.effective_time_nanos > self._market_now_nanos:
+            # It would count at once, here and in risk: a split of tomorrow doubles no position of today.
+            early_seconds = (asked.effective_time_nanos - self._market_now_nanos) / NANO
+            raise InvalidInput(
+                "VALUE_OUT_OF_RANGE",
+                f"it takes effect {early_seconds:,.0f} s after the market's time: record it then",
+                field="effective_time_nanos",
+            )
         if not asked.symbol:
             return asked
         if not self.instruments:
@@ -130,6 +140,7 @@ class PortfolioEngine:
         moved: set[str] = set()
         for quote in quotes:
             before = self._marks.get(quote.symbol)
+            self._market_now_nanos = max(self._market_now_nanos, quote.event_time_nanos)
             if not quote.reference_price_nanos:
                 continue
             self._marks[quote.symbol] = quote

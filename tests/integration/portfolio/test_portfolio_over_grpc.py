@@ -325,6 +325,21 @@ async def test_an_adjustment_that_cannot_be_right_is_refused(
     assert engine.ledger.positions == {}
 
 
+async def test_a_corporate_action_of_tomorrow_is_refused_today(desk: Desk) -> None:
+    stub = await desk.start()
+    assert desk.component is not None
+    engine = desk.component.engine
+    await eventually(lambda: engine.instruments)
+    await open_position(stub)
+    await eventually(lambda: engine.holdings("test")[0].mark_time_nanos)
+    at_nanos = engine.holdings("test")[0].mark_time_nanos + 86_400 * NANO
+    split: dict[str, Any] = {"symbol": "ACME", "ratio_numerator": 2, "ratio_denominator": 1}
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await record(stub, "r2", kind=2, effective_time_nanos=at_nanos, **split)
+    assert reason_of(refused.value) == "VALUE_OUT_OF_RANGE"
+    assert (await position(stub)).quantity_nanos == 100 * NANO
+
+
 async def test_lists_and_streams_refuse_bad_pages_tokens_and_sequences(desk: Desk) -> None:
     stub = await desk.start()
     messages = portfolio_service_pb2
