@@ -21,6 +21,14 @@ from servers.local.mesh import Mesh, MeshError, read_mesh
 COMMAND = (sys.executable, "-m", "servers.local.command")
 SESSION_DATE = "2026-11-23"
 """The same session every day: a test must not meet another market tomorrow."""
+_BOUND = """
+import runpy
+from servers.runtime.process import die_with_parent
+die_with_parent()
+runpy.run_module("servers.local.command", run_name="__main__", alter_sys=True)
+"""
+BOUND_COMMAND = (sys.executable, "-c", _BOUND)
+"""The same command, which ends when the process that started it does: a killed test run leaves no mesh."""
 START_SECONDS = 90.0
 STOP_SECONDS = 60.0
 
@@ -34,17 +42,7 @@ class RunningMesh:
         folder.mkdir(parents=True, exist_ok=True)
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-m",
-                    "servers.local.command",
-                    "up",
-                    "--data",
-                    folder,
-                    "--port-base",
-                    "0",
-                    *arguments,
-                ],
+                [*BOUND_COMMAND, "up", "--data", folder, "--port-base", "0", *arguments],
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env={**os.environ, **environment},
