@@ -28,7 +28,8 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from servers.local.mesh import HOST, MeshError
+from servers.local.free_ports import HOST
+from servers.local.mesh import MeshError
 from servers.runtime.security import AUTHORITY_FILE, CERTIFICATE_FILE, KEY_FILE
 
 AUTHORITY_KEY_FILE = "ca.key"

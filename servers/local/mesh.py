@@ -7,13 +7,13 @@ the mesh there, or by `--mesh`.
 from __future__ import annotations
 
 import json
-import socket
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import psutil
 
+from servers.local.free_ports import HOST, free_ports, is_free
 from servers.runtime.ports import METRICS_PORT_OFFSET, PORTS
 from servers.runtime.process import port_owner
 
@@ -25,7 +25,6 @@ TRITON, TRITON_HTTP = "triton", "triton_http"
 TRITON_PORTS = {TRITON: 8041, TRITON_HTTP: 8042}
 """Triton's own defaults, 8000 to 8002, are those of the servers. Its metrics are on its gRPC port + 1000."""
 DEFAULT_FOLDER = Path(".tapeline")
-HOST = "127.0.0.1"
 
 
 class MeshError(Exception):
@@ -101,12 +100,15 @@ def pick_places(names: Iterable[str], port_base: int) -> dict[str, ServerPlace]:
     Raises MeshError that names the port and who holds it.
     """
     if port_base == 0:
-        return _any_free_places(names)
+        chosen = list(names)
+        address = [f"{HOST}:{port}" for port in free_ports(2 * len(chosen))]
+        pairs = zip(address[::2], address[1::2], strict=True)
+        return {name: ServerPlace(*pair) for name, pair in zip(chosen, pairs, strict=True)}
     places = {}
     for name in names:
         port = port_base + default_ports()[name] - 8000
         for taken in (port, port + METRICS_PORT_OFFSET):
-            if not _is_free(taken):
+            if not is_free(taken):
                 raise MeshError(
                     f"port {taken} for {name} is taken by {port_owner(taken)}; stop it, or move the whole"
                     " mesh with `--port-base` (0 picks free ports)"
@@ -118,30 +120,3 @@ def pick_places(names: Iterable[str], port_base: int) -> dict[str, ServerPlace]:
 def default_ports() -> Mapping[str, int]:
     """Return the documented port of every server of a local mesh."""
     return {**PORTS, RECEIVER: RECEIVER_PORT, RECEIVER_HTTP: RECEIVER_HTTP_PORT, **TRITON_PORTS}
-
-
-def _any_free_places(names: Iterable[str]) -> dict[str, ServerPlace]:
-    """Hold all sockets until every port is known, so that none is handed out twice."""
-    held: list[socket.socket] = []
-
-    def reserve() -> str:
-        sock = socket.socket()
-        sock.bind((HOST, 0))
-        held.append(sock)
-        return f"{HOST}:{sock.getsockname()[1]}"
-
-    try:
-        return {name: ServerPlace(reserve(), reserve()) for name in names}
-    finally:
-        for sock in held:
-            sock.close()
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as sock:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            sock.bind((HOST, port))
-        except OSError:
-            return False
-    return True

@@ -17,7 +17,8 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.x509.oid import NameOID
 
 from servers.local.certificates import AUTHORITY_KEY_FILE, LocalAuthority
-from servers.local.mesh import HOST, Mesh, MeshError
+from servers.local.free_ports import HOST
+from servers.local.mesh import Mesh, MeshError
 from servers.runtime.security import AUTHORITY_FILE, CERTIFICATE_FILE, CertificateFolder, SecurityError
 
 OPERATOR = "operator"

@@ -12,7 +12,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -25,10 +24,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from servers.local.free_ports import HOST, free_ports
 from servers.runtime.process import die_with_parent
 
 ROOT = Path(__file__).resolve().parents[2]
-HOST = "127.0.0.1"
 MODEL = "market_llm"
 FACTS_NAME = "triton.json"
 """What `triton_models.prepare` writes into its environment: where the binary and its libraries are."""
@@ -52,12 +51,8 @@ class TritonPorts:
 
     @classmethod
     def free(cls) -> TritonPorts:
-        """Return three ports that nobody listens on now."""
-        with contextlib.ExitStack() as held:
-            sockets = [held.enter_context(socket.socket()) for _ in range(3)]
-            for one in sockets:
-                one.bind((HOST, 0))
-            return cls(*(one.getsockname()[1] for one in sockets))
+        """Return three ports that are this process's; see `free_ports`."""
+        return cls(*free_ports(3))
 
     @property
     def grpc_address(self) -> str:

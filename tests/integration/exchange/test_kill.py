@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-import socket
 import subprocess
 import sys
 import time
@@ -16,16 +15,11 @@ import grpc
 from tapeline.exchange.v1 import exchange_service_pb2 as pb
 from tapeline.exchange.v1 import exchange_service_pb2_grpc
 
+from servers.local.free_ports import free_ports
 from tests.integration.exchange.exchange_client import Client, eventually
 
 ROOT = Path(__file__).resolve().parents[3]
 KILLS = 3
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def launch(folder: Path, port: int) -> subprocess.Popen[bytes]:
@@ -63,7 +57,7 @@ async def test_killing_the_venue_loses_and_doubles_nothing(tmp_path: Path) -> No
     acknowledged: dict[str, Any] = {}
     reached = 0
     for round_number in range(KILLS):
-        port = free_port()
+        port = free_ports(1)[0]
         process = launch(tmp_path, port)
         try:
             channel, client = await serving(port)
@@ -104,7 +98,7 @@ async def test_killing_the_venue_loses_and_doubles_nothing(tmp_path: Path) -> No
                 assert prints.setdefault(batch.first_sequence + row, content) == content
         await channel.close(None)
 
-    process = launch(tmp_path, port := free_port())
+    process = launch(tmp_path, port := free_ports(1)[0])
     try:
         channel, client = await serving(port)
         kept = list((await client.stub.ListExecutions(pb.ListExecutionsRequest(page_size=1_000))).reports)

@@ -4,7 +4,6 @@ import asyncio
 import importlib
 import io
 import json
-import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
@@ -15,6 +14,7 @@ import grpc
 import pytest
 from grpc_tools import protoc
 
+from servers.local.free_ports import free_ports
 from servers.model.errors import NotFound
 from servers.runtime.call import current_call
 from servers.runtime.channels import Channels
@@ -182,10 +182,8 @@ async def harness(echo: Any) -> AsyncIterator[Harness]:
 
 @pytest.fixture
 def free_port() -> int:
-    """A port that was free a moment ago."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+    """A port that no other process takes."""
+    return free_ports(1)[0]
 
 
 async def eventually(holds: Callable[[], Any], seconds: float = 10.0) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from servers.local.free_ports import free_ports
 from servers.local.mesh import Mesh, MeshError, pick_places, read_mesh
 
 
@@ -18,15 +19,9 @@ def test_free_ports_are_all_different() -> None:
     assert all(address.startswith("127.0.0.1:") for address in addresses)
 
 
-def base_of_a_free_orders_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1]) - 11
-
-
 def test_a_base_moves_all_documented_ports_together() -> None:
     for _ in range(20):  # a neighbour of the free port may be taken
-        base = base_of_a_free_orders_port()
+        base = free_ports(1)[0] - 11
         try:
             places = pick_places(["orders", "risk"], base)
         except MeshError:
