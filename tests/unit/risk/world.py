@@ -29,6 +29,8 @@ NANO = 10**9
 START = 1_700_000_000 * NANO
 BUY, SELL = Side.BUY, Side.SELL
 LOOSE = Limits("a")
+LIMITED = replace(LOOSE, max_position_nanos=1_000 * NANO)
+WAIT_NANOS = 30 * NANO
 
 
 def instrument(symbol: str, **fields: Any) -> Instrument:
