@@ -18,6 +18,7 @@ from servers.execution.domain.working import WorkingParent
 from servers.execution.ports import Effect, ExecutionJournal, Recorded
 from servers.model.errors import NotFound, ResourceExhausted
 from servers.model.instrument import Instrument
+from servers.model.market import Quote, TradingStatus
 
 STORE_RETRY_SECONDS = 0.5
 
@@ -32,6 +33,8 @@ class ParentBook:
         lock: held by whoever decides.
         working: parents that still follow the market.
         tapes: the markets they follow, by symbol.
+        statuses, quotes: the last ones of every symbol of the present feed, which tells them once: a parent
+            that comes later begins with them.
         now_nanos: the last market time.
         orders_sequence: how far the facts of orders were taken in.
     """
@@ -46,6 +49,8 @@ class ParentBook:
         self.parents: dict[str, ParentOrder] = {}
         self.working: dict[str, WorkingParent] = {}
         self.tapes: dict[str, Tape] = {}
+        self.statuses: dict[str, TradingStatus] = {}
+        self.quotes: dict[str, Quote] = {}
         self.now_nanos = 0
         self.orders_sequence = 0
         self.symbols_changed = asyncio.Event()
@@ -75,9 +80,25 @@ class ParentBook:
         symbol = parent.parameters.symbol
         if symbol not in self.tapes or parent.execution_id not in self.working:
             self.symbols_changed.set()
-        self.tapes.setdefault(symbol, Tape(symbol))
+        self.tape_of(symbol)
         working = self.working[parent.execution_id] = WorkingParent(parent, instrument, self.tuning)
         return working
+
+    def tape_of(self, symbol: str) -> Tape:
+        """Return the tape of a symbol; a new one begins with what its feed last said."""
+        tape = self.tapes.get(symbol)
+        if tape is None:
+            tape = self.tapes[symbol] = Tape(symbol)
+            if symbol in self.statuses:
+                tape.on_status(self.statuses[symbol])
+            if symbol in self.quotes:
+                tape.on_quote(self.quotes[symbol])
+        return tape
+
+    def forget_market(self) -> None:
+        """Forget what a feed said that has ended."""
+        self.statuses.clear()
+        self.quotes.clear()
 
     async def commit(
         self, parent: ParentOrder, events: Sequence[Event], effect: tuple[str, bytes] | None = None

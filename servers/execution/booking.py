@@ -94,7 +94,7 @@ class FactBooking:
         if filled >= parent.quantity_nanos:
             state = ExecutionState.FILLED
         elif state is ExecutionState.FILLED:
-            state = ExecutionState.RUNNING
+            state = parent.state_below_quantity
         return Event(
             EventKind.PROGRESS,
             parent.execution_id,

@@ -13,7 +13,7 @@ from servers.execution.domain.tape import Prints, Tape
 from servers.execution.domain.working import Decision, WorkingParent
 from servers.execution.ports import Market, Orders, TapeFacts, Tracing, answer_or
 from servers.model.errors import Unavailable
-from servers.model.market import MarketTime, Quote, TradingStatus
+from servers.model.market import MarketPhase, MarketTime, Quote, TradingStatus
 
 
 @dataclass(slots=True)
@@ -52,11 +52,13 @@ class Conductor:
 
     def on_quote(self, quote: Quote) -> None:
         """Take in a best quote."""
+        self._book.quotes[quote.symbol] = quote
         if quote.symbol in self._book.tapes:
             self._book.tapes[quote.symbol].on_quote(quote)
 
     def on_status(self, status: TradingStatus) -> None:
         """Take in a phase."""
+        self._book.statuses[status.symbol] = status
         if status.symbol in self._book.tapes:
             self._book.tapes[status.symbol].on_status(status)
 
@@ -65,6 +67,9 @@ class Conductor:
         sendings: list[Sending] = []
         async with self._book.lock:
             self._book.now_nanos = max(self._book.now_nanos, time.event_time_nanos)
+            for tape in self._book.tapes.values():
+                if tape.since_nanos is None and tape.phase is not MarketPhase.UNSPECIFIED:
+                    tape.since_nanos = self._book.now_nanos
             for working in list(self._book.working.values()):
                 tape = self._book.tapes[working.parent.parameters.symbol]
                 decision = working.step(self._book.now_nanos, tape, may_send=may_send and not time.is_held)
@@ -135,7 +140,7 @@ class Conductor:
                     eligibility_rule=facts.eligibility_rule or "as the feed flags its prints",
                     residual_reason=reason,
                     residual_message=message,
-                    child_count=len(parent.children),
+                    child_count=parent.child_count,
                     impact_attos=model.cost_attos(
                         parent.filled_quantity_nanos,
                         parent.arrival_price_nanos,
@@ -180,7 +185,8 @@ class Conductor:
             await self._cancel_child(sending.parent, client_order_id)
 
     async def _submit(self, parent: ParentOrder, client_order_ids: Sequence[str]) -> None:
-        children = [parent.children[key].child for key in client_order_ids]
+        records = [parent.children.get(key) for key in client_order_ids]
+        children = [record.child for record in records if record is not None]  # none: it is over
         await self._orders.submit(parent.parameters.account, parent.execution_id, children)
 
     async def _cancel_child(self, parent: ParentOrder, client_order_id: str) -> None:
@@ -201,8 +207,14 @@ class Conductor:
         parent = sending.parent
         return not any(key in parent.working and parent.working[key].is_immediate for key in sending.children)
 
-    async def resend(self) -> None:
-        """Hand every unfinished child to orders again: identical, so that it is taken at most once."""
-        for parent in list(self._book.parents.values()):
-            if parent.working:
-                await self._submit(parent, list(parent.working))
+    def unfinished(self) -> list[Sending]:
+        """Return every unfinished child, to be handed to orders again: identical, so taken at most once.
+
+        Each by itself, because orders refuses a basket whole: one that it never had must not take those
+        with it that are at the venue.
+        """
+        return [
+            Sending(parent, [client_order_id], [])
+            for parent in self._book.parents.values()
+            for client_order_id in parent.working
+        ]

@@ -123,6 +123,7 @@ class ExecutionEngine:
             self.book.parents[execution_id] = parent
             if rejection is None:
                 self.book.adopt(parent, instrument)
+                await self._stop_killed()
         self._drawn.pop(key, None)
         self.book.on_change(execution_id)
         return view
@@ -169,7 +170,8 @@ class ExecutionEngine:
             parent = self.book.find(execution_id)
             event = decide(parent)
             await self.book.commit(parent, [event], effect=(key, content))
-            if event.kind is EventKind.RESUMED:
+            # One that was restored and has no market yet plans anew anyway when it gets it.
+            if event.kind is EventKind.RESUMED and execution_id in self.book.working:
                 self.book.working[execution_id].resume()
             return self.book.view(execution_id)
 
@@ -219,13 +221,14 @@ class ExecutionEngine:
             async for prints in self._market.trades(symbol, 0, since):
                 refilled.add(prints)
             async with self.book.lock:
-                tape = self.book.tapes.setdefault(symbol, Tape(symbol))
+                tape = self.book.tape_of(symbol)
                 if len(refilled) and refilled.last_sequence >= tape.last_sequence:
                     tape.replace_prints(refilled)
                 for parent in parents:
                     self.book.adopt(parent, instrument)
                 for working in self.book.of(symbol):
                     working.restore(tape)
+                await self._stop_killed()
 
     # -- What risk says -----------------------------------------------------------------------------
 
@@ -233,13 +236,17 @@ class ExecutionEngine:
         """Stop the parents of accounts whose switch is on."""
         self._switches = switches
         async with self.book.lock:
-            for parent in [working.parent for working in self.book.working.values()]:
-                if not switches.stop(parent.parameters.account):
-                    continue
-                if parent.state.is_final or parent.state is ExecutionState.STOPPING:
-                    continue
-                event = self._event(parent, EventKind.STOPPING, ExecutionState.STOPPING, "KILL_SWITCH")
-                await self.book.commit(parent, [event])
+            await self._stop_killed()
+
+    async def _stop_killed(self) -> None:
+        # Under the lock; also for parents that begin to work after the switches were heard.
+        for parent in [working.parent for working in self.book.working.values()]:
+            if not self._switches.stop(parent.parameters.account):
+                continue
+            if parent.state.is_final or parent.state is ExecutionState.STOPPING:
+                continue
+            event = self._event(parent, EventKind.STOPPING, ExecutionState.STOPPING, "KILL_SWITCH")
+            await self.book.commit(parent, [event])
 
     def _event(
         self, parent: ParentOrder, kind: EventKind, state: ExecutionState, reason: str = "", message: str = ""

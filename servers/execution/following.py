@@ -134,6 +134,7 @@ class Follower:
                 self._log.info("market data ended", reason=str(reason))
             self._feed = None
             self._subscribed.clear()
+            self._book.forget_market()
             if self._heard:
                 pause_seconds = self._timing.first_pause_seconds
                 self._heard = 0.0
@@ -244,7 +245,7 @@ class Follower:
                     pause_seconds = self._timing.first_pause_seconds
                     await self._booking.on_facts(page)
                     if not is_resent:
-                        await self._conductor.resend()
+                        await asyncio.gather(*map(self._send_surely, self._conductor.unfinished()))
                         is_resent = True
             except TapelineError as error:
                 self._log.info("order events ended", reason=error.reason)

@@ -28,7 +28,7 @@ from servers.execution.ports import (
     VolumeCurve,
 )
 from servers.model.clock import NANOS_PER_SECOND
-from servers.model.errors import NotFound, Unavailable
+from servers.model.errors import FailedPrecondition, NotFound, Unavailable
 from servers.model.instrument import Instrument, TickBand
 from servers.model.kill_switch import KillSwitches
 from servers.model.market import MarketPhase, MarketTime, Quote, TradeFlag, TradingStatus
@@ -365,17 +365,21 @@ class PracticeOrders:
 
     Attributes:
         fail_submissions: so many next submissions fail, before (False) or after (True) the venue has them.
+        is_stopped: refuse every basket that holds something new, whole.
     """
 
     def __init__(self, venue: PracticeVenue) -> None:
         self._venue = venue
         self.fail_submissions: list[bool] = []
         self.rejection: Rejection | None = None
+        self.is_stopped = False
 
     async def submit(self, account: str, execution_id: str, children: Sequence[Child]) -> None:
         is_after = self.fail_submissions.pop(0) if self.fail_submissions else None
         if is_after is False:
             raise Unavailable("PEER_UNAVAILABLE", "lost before orders had it")
+        if self.is_stopped and any(child.client_order_id not in self._venue.known for child in children):
+            raise FailedPrecondition("KILL_SWITCH_ON", account=account)
         for child in children:
             if self.rejection is not None:
                 order = _Resting(child, account, execution_id)

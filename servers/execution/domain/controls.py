@@ -9,6 +9,8 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import NamedTuple
 
+DEVIATION_REASON = "VWAP_DEVIATION"
+
 RELEASE_SHARE = 0.75
 """Share of its bound below which a control lets go."""
 
@@ -109,7 +111,7 @@ class DeviationControl:
             Deviation.PAUSE: "paused: resume or cancel it",
         }[wanted]
         return Change(
-            "VWAP_DEVIATION",
+            DEVIATION_REASON,
             f"own average {own_average:.6f}, market VWAP {market_vwap:.6f}, deviation {deviation:.6f},"
             f" bound {self._bound:.6f}: {what}",
         )

@@ -11,6 +11,9 @@ from servers.execution.domain.report import ExecutionReport
 from servers.model.nanos import divide_half_even
 from servers.model.order import Fill, OrderState, Rejection, TimeInForce
 
+REASONS_TO_STOP = ("CANCELLED", "KILL_SWITCH", "HORIZON_ENDED")
+"""Of STOPPING; any other reason is that of a pause."""
+
 MOST_TOLD = 4
 """Changes of the schedule that a report tells one by one."""
 
@@ -109,7 +112,16 @@ class ParentOrder:
     @property
     def residual_quantity_nanos(self) -> int:
         """What is not filled, in 1e-9 shares."""
-        return self.quantity_nanos - self.filled_quantity_nanos
+        return max(self.quantity_nanos - self.filled_quantity_nanos, 0)
+
+    @property
+    def state_below_quantity(self) -> ExecutionState:
+        """State that a bust takes a filled parent back to: what it was told to do still holds."""
+        if self.reason in REASONS_TO_STOP:
+            return ExecutionState.STOPPING
+        if self.reason:
+            return ExecutionState.PAUSED
+        return ExecutionState.RUNNING if self.arrival_time_nanos else ExecutionState.PENDING
 
     @property
     def average_price_nanos(self) -> int:
@@ -140,6 +152,11 @@ class ParentOrder:
                 f" day of {plan.median_daily_volume:,.0f} shares and the coefficients that hold without a fit"
             )
         return "not fitted: no volume history; a typical curve, at the level of what trades in the session"
+
+    @property
+    def child_count(self) -> int:
+        """How many children there have been."""
+        return len(self.children) if self.report is None else self.report.child_count
 
     @property
     def is_over(self) -> bool:
@@ -182,6 +199,8 @@ class ParentOrder:
                 self.fallbacks.append(f"{event.message}.")
             case EventKind.FINISHED:
                 self.report = event.report
+                # Nobody asks for them again, and a server lives for years: the journal keeps them.
+                self.children, self.fills = {}, {}
             case _:
                 pass
 

@@ -104,6 +104,8 @@ class Placer:
     def on_child_end(self, record: ChildRecord) -> None:
         """Take in that a child is final: one that crossed in vain makes the next one reach farther."""
         wanted, filled = record.child.terms.quantity_nanos, record.filled_quantity_nanos
+        if record.is_for_auction and not filled:  # refused, or taken out by a pause: it may join again
+            self.is_auction_joined = False
         was_lasting = self._lasting.pop(record.child.client_order_id, None) is not None
         if record.is_immediate:
             self._immediate_share += _LEARNING_RATE * (filled / wanted - self._immediate_share)
@@ -169,20 +171,23 @@ class Placer:
         open_nanos = by_end - parent.filled_quantity_nanos - parent.working_quantity_nanos
         return index, Due(late, max(open_nanos, 0), by_end - by_start)
 
-    def _room(self, now: int) -> int:
+    def _cap(self, now: int) -> float:
         parameters = self._parent.parameters
-        cap = parameters.max_participation_rate
         end = parameters.end_time_nanos
         tail = max((end - self._parent.arrival_time_nanos) // 20, parameters.slice_nanos)
         if parameters.completion_rule is CompletionRule.CLEAN_UP and now >= end - tail:
-            cap = parameters.clean_up_participation_rate
+            return parameters.clean_up_participation_rate
+        return parameters.max_participation_rate
+
+    def _room(self, now: int) -> int:
+        cap = self._cap(now)
         return INT64_MAX if cap >= 1.0 else self._figures.room(now, cap * (1 - self._tuning.cap_margin))
 
     def _stale(self, now: int, tape: Tape, due: Due, *, is_passive_only: bool) -> Iterator[str]:
         # Children that rest where nobody meets them, that are late, or that the cap no longer covers.
         parameters = self._parent.parameters
         near = passive_price(parameters.side, tape.quote, self._instrument, parameters.limit_price_nanos)
-        cap = parameters.max_participation_rate
+        cap = self._cap(now)
         is_above = cap < 1.0 and self._figures.window_room(now, cap) < self._parent.working_quantity_nanos
         is_late = due.late > 0 and not is_passive_only and self._crossing_price(tape, 0) > 0
         requote_nanos = parameters.slice_nanos // _REQUOTES_PER_SLICE

@@ -164,7 +164,7 @@ def make_report(given: ReportInput, tape: Tape) -> ExecutionReport:
     other = _other_vwap(market.notional_e18, market.quantity_nanos, notional_attos, filled, in_benchmark)
     costs = shortfall(
         given.side.sign,
-        given.quantity_nanos,
+        max(given.quantity_nanos, filled),  # a correction may fill more than was asked for
         decided,
         arrival,
         last or arrival,
@@ -262,7 +262,7 @@ def make_report(given: ReportInput, tape: Tape) -> ExecutionReport:
         benchmarks=tuple(benchmarks),
         shortfall=costs,
         currency_code=given.currency_code,
-        residual_quantity_nanos=given.quantity_nanos - filled,
+        residual_quantity_nanos=max(given.quantity_nanos - filled, 0),
         residual_reason=given.residual_reason,
         residual_message=given.residual_message,
         interval_volume=market.quantity_nanos / NANO,

@@ -46,7 +46,11 @@ class Prints:
 
 
 class Tape:
-    """The prints of one symbol since a first sequence, and its present quote and phase."""
+    """The prints of one symbol since a first sequence, and its present quote and phase.
+
+    Attributes:
+        since_nanos: market time since which it misses nothing; None until it is followed.
+    """
 
     def __init__(self, symbol: str) -> None:
         self.symbol = symbol
@@ -57,6 +61,7 @@ class Tape:
         self.session_open_time_nanos = 0
         self.session_close_time_nanos = 0
         self.last_message_time_nanos = 0
+        self.since_nanos: int | None = None
         self._count = 0
         self._is_sorted = True
         self._has_cancelled = False
@@ -99,7 +104,8 @@ class Tape:
             self.session_close_time_nanos = status.session_close_time_nanos
 
     def replace_prints(self, refilled: Tape) -> None:
-        """Take the prints of a tape that reaches back farther."""
+        """Take the prints of a tape that reaches back as far as anybody needs."""
+        self.since_nanos = 0
         self.last_sequence = refilled.last_sequence
         self.last_message_time_nanos = max(self.last_message_time_nanos, refilled.last_message_time_nanos)
         self._count, self._columns = refilled._count, refilled._columns

@@ -78,7 +78,7 @@ def execution_view(parent: ParentOrder, working: WorkingParent | None, now_nanos
         create_time_nanos=parent.create_time_nanos,
         traceparent=parent.traceparent,
         rejection=parent.rejection,
-        child_count=len(parent.children),
+        child_count=parent.child_count,
         reason=parent.reason,
         schedule=_schedule_in_force(parent),
         assignment=parent.assignment,

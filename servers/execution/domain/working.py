@@ -12,7 +12,13 @@ from dataclasses import dataclass, field, replace
 
 from native.schedule import Schedule
 from servers.execution.domain.band import ScheduleBand
-from servers.execution.domain.controls import Deviation, DeviationControl, ImpactControl, Rate
+from servers.execution.domain.controls import (
+    DEVIATION_REASON,
+    Deviation,
+    DeviationControl,
+    ImpactControl,
+    Rate,
+)
 from servers.execution.domain.events import Child, Event, EventKind, ExecutionState
 from servers.execution.domain.figures import Figures
 from servers.execution.domain.parameters import MINUTE_NANOS, Algorithm
@@ -102,9 +108,13 @@ class WorkingParent:
 
     def restore(self, tape: Tape) -> None:
         """Take the market since arrival and the own fills in again, and plan anew: after a restart."""
-        if self.parent.arrival_time_nanos:
-            self.begin(tape)
-            self._must_replan = "RESTARTED"
+        parent = self.parent
+        if not parent.arrival_time_nanos:
+            return
+        self.begin(tape)
+        self._must_replan = "RESTARTED"
+        if parent.state is ExecutionState.PAUSED and parent.reason == DEVIATION_REASON:
+            self._deviation_control.mode = Deviation.PAUSE
 
     # -- What goes out ----------------------------------------------------------------------------
 
@@ -143,6 +153,8 @@ class WorkingParent:
             self._wind_down(decision, now_nanos, parent.reason)
             return decision
         if parent.state is ExecutionState.FILLED:
+            if not parent.arrival_time_nanos:  # filled by the opening auction alone
+                self._arrive(decision, now_nanos, tape, may_send=False)
             decision.is_finished = has_ended and not parent.working and self._has_seen_all(now_nanos)
             if has_ended:
                 decision.cancels.extend(self._placer.working(for_auction=True))
@@ -183,7 +195,7 @@ class WorkingParent:
     def out_of_band(self) -> dict[str, bool]:
         """Return for each reason to look at the parent whether it holds now."""
         return {
-            "VWAP_DEVIATION": self._deviation_control.mode is not Deviation.NORMAL,
+            DEVIATION_REASON: self._deviation_control.mode is not Deviation.NORMAL,
             "MARKET_IMPACT": self._impact_control.rate is not Rate.FULL,
             "FALLBACK": self.keeper.in_force is not self.parent.parameters.algorithm,
             "SCHEDULE": self._band.is_out,
@@ -233,13 +245,14 @@ class WorkingParent:
         if now < start or tape.phase is not MarketPhase.CONTINUOUS or not price:
             return
         # A market that opened late, or was halted at the start, begins the interval when it trades.
-        arrived = max(start, min(tape.phase_time_nanos, now))
+        # One whose symbol was followed too late begins where its tape does.
+        arrived = max(start, min(tape.phase_time_nanos, now), tape.since_nanos or 0)
         is_mid = bool(tape.quote.mid_price_nanos)
         decision.events.append(
             self._event(
                 EventKind.ARRIVED,
                 now,
-                ExecutionState.RUNNING,
+                parent.state if parent.state is ExecutionState.FILLED else ExecutionState.RUNNING,
                 message=f"arrival price {nanos_to_text(price)}, {'the mid' if is_mid else 'the last price'}",
                 arrival_price_nanos=price,
                 arrival_time_nanos=arrived,
@@ -250,7 +263,10 @@ class WorkingParent:
         """Count market and own fills since arrival, and make the schedule: ARRIVED has been applied."""
         self.figures.count_from(tape)
         self.keeper.begin(tape)
-        self._placer.is_auction_joined = any(child.is_for_auction for child in self.parent.children.values())
+        self._placer.is_auction_joined = any(
+            record.is_for_auction and (record.filled_quantity_nanos or not record.state.is_final)
+            for record in self.parent.children.values()
+        )
 
     def _keep_schedule(self, decision: Decision, now: int, tape: Tape) -> None:
         is_deviating = self._deviation_control.mode is not Deviation.NORMAL
@@ -351,7 +367,7 @@ class WorkingParent:
             if is_pause:
                 return
             if was is not Deviation.NORMAL and self._deviation_control.mode is Deviation.NORMAL:
-                self._replan(decision, now, "VWAP_DEVIATION")
+                self._replan(decision, now, DEVIATION_REASON)
         change = self._impact_control.update(self.figures.impact(now))
         if change is not None:
             decision.events.append(self._event(EventKind.CONTROL, now, parent.state, *change))

@@ -16,7 +16,7 @@ from servers.execution.metrics import OUT_OF_BAND, ExecutionCollector
 from servers.execution.ports import VolumeCurve
 from servers.model.errors import InvalidInput
 from servers.model.nanos import NANO
-from servers.model.order import Side
+from servers.model.order import Side, TimeInForce
 
 FLAT = VolumeCurve([1 / 78] * 78, 300 * NANO, 60, 23_400_000.0)
 
@@ -160,9 +160,8 @@ async def test_an_iceberg_shows_its_slice_and_fills_as_the_whole_would(make_worl
     execution_id = await world.start(asked)
     await world.run(60 + 1_210)
     done = world.book.parents[execution_id]
-    shown = [
-        record.child.terms.quantity_nanos for record in done.children.values() if not record.is_immediate
-    ]
+    sent = [order.child.terms for order in world.venue.known.values()]
+    shown = [terms.quantity_nanos for terms in sent if terms.time_in_force is not TimeInForce.IOC]
     assert max(shown) <= 24 * NANO
     assert done.residual_quantity_nanos == 0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,16 +11,26 @@ import pytest
 from servers.execution.adapters.memory import OPEN_NANOS, Step
 from servers.execution.domain.events import EventKind, ExecutionState
 from servers.execution.domain.parameters import Algorithm, Parameters
+from servers.execution.ports import OrderFact, OrderFactKind
 from servers.model.errors import AlreadyExists, FailedPrecondition, NotFound, Unavailable
 from servers.model.kill_switch import KillSwitches
 from servers.model.market import MarketPhase
-from servers.model.nanos import NANO
-from servers.model.order import Rejection, Side
+from servers.model.nanos import NANO, Money
+from servers.model.order import Fill, Liquidity, OrderState, Rejection, Side
 
 
 def parent(quantity: int, **asked: object) -> Parameters:
     given: dict[str, Any] = {"algorithm": Algorithm.TWAP, "horizon_nanos": 600 * NANO, **asked}
     return Parameters("demo", "ACME", Side.BUY, quantity * NANO, **given)
+
+
+async def tell(world: Any, kind: OrderFactKind, fill: Fill, corrected: Fill | None = None) -> None:
+    """Let orders say something about a fill."""
+    facts = world.venue.facts
+    state = OrderState.FILLED
+    key = fill.client_order_id
+    facts.append(OrderFact(len(facts) + 1, kind, fill.execution_id, key, state, fill, corrected))
+    world.venue.facts_changed.set()
 
 
 async def events_of(world: Any, kind: Any) -> Any:
@@ -204,6 +215,9 @@ async def test_a_deviation_makes_the_parent_passive_then_pauses_it_and_asks(make
     assert world.book.parents[execution_id].reason == "VWAP_DEVIATION"
     (paused,) = await events_of(world, EventKind.PAUSED)
     assert "deviation 0.00" in paused.message
+    await world.restart()
+    await world.until(lambda: bool(world.book.working))
+    await world.run(10)
     await world.engine.resume("q", execution_id)
     await world.run(100)
     assert world.state(execution_id) is ExecutionState.RUNNING
@@ -221,6 +235,45 @@ async def test_a_busted_fill_is_taken_back_and_done_again(make_world: Any) -> No
     assert record.filled_quantity_nanos == 10_000 * NANO - fill.quantity_nanos
     await world.run(12)
     assert record.report.residual_quantity_nanos + record.filled_quantity_nanos == 10_000 * NANO
+
+
+async def test_a_bust_does_not_wake_a_parent_that_was_cancelled(make_world: Any) -> None:
+    world = await make_world()
+    execution_id = await world.start(parent(1_000))
+    await world.run(60 + 100)
+    record = world.book.parents[execution_id]
+    await world.engine.cancel("c", execution_id)
+    # The last child fills whole while its cancel is on the way.
+    last = Fill(
+        "PRACTICE", "LATE", "demo", next(iter(record.children)), execution_id, "ACME", Side.BUY,
+        record.residual_quantity_nanos, 30 * NANO, Money("USD", 0), Liquidity.MAKER, world.venue.now_nanos,
+    )  # fmt: skip
+    await tell(world, OrderFactKind.FILLED, last)
+    await world.until(lambda: record.state is ExecutionState.FILLED)
+    await tell(world, OrderFactKind.BUSTED, last)
+    await world.until(lambda: record.state is not ExecutionState.FILLED)
+    assert world.state(execution_id) is ExecutionState.STOPPING
+    count = record.child_count
+    await world.run(5)
+    assert world.state(execution_id) is ExecutionState.CANCELLED
+    assert record.report.residual_quantity_nanos > 800 * NANO
+    assert record.child_count == count
+
+
+async def test_a_correction_above_the_quantity_ends_in_a_report(make_world: Any) -> None:
+    world = await make_world()
+    execution_id = await world.start(parent(1_000))
+    await world.run(60 + 595)
+    record = world.book.parents[execution_id]
+    fill = list(record.fills.values())[-1]
+    more = replace(fill, venue_execution_id="C1", quantity_nanos=fill.quantity_nanos + 5 * NANO)
+    await tell(world, OrderFactKind.CORRECTED, fill, more)
+    await world.until(lambda: record.filled_quantity_nanos == 1_005 * NANO)
+    await world.run(15)
+    assert record.state is ExecutionState.FILLED
+    assert record.report.residual_quantity_nanos == 0
+    await world.restart()
+    assert repr(world.book.parents[execution_id].report) == repr(record.report)
 
 
 async def test_missing_prints_are_filled_in_from_the_tape(make_world: Any) -> None:

@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 
-from servers.execution.adapters.memory import OPEN_NANOS
+from servers.execution.adapters.memory import OPEN_NANOS, Step
 from servers.execution.domain.events import EventKind, ExecutionState
 from servers.execution.domain.parameters import Algorithm, Parameters
 from servers.execution.domain.parent import ParentOrder
+from servers.model.kill_switch import KillSwitches
 from servers.model.nanos import NANO
-from servers.model.order import Side
+from servers.model.order import OrderState, Side
 
 
 def parent(quantity: int, **asked: object) -> Parameters:
@@ -95,6 +96,63 @@ async def test_a_child_that_was_journalled_and_never_sent_is_sent_after_the_rest
     assert done.report.residual_quantity_nanos + booked_by_venue(world) == 10_000 * NANO
 
 
+async def test_a_child_that_orders_refuses_after_the_restart_takes_nobody_with_it(make_world: Any) -> None:
+    world = await make_world(lambda _: Step(volume=40))
+    ids = [await world.start(parent(10_000, max_participation_rate=1.0), f"r{number}") for number in (1, 2)]
+    await world.run(60 + 50)
+    world.orders.fail_submissions = [False] * 1_000
+
+    def lost(execution_id: str) -> set[str]:
+        return set(world.book.parents[execution_id].working) - set(world.venue.known)
+
+    while not all(lost(execution_id) for execution_id in ids):
+        world.venue.advance()
+        await world.until(lambda: world.book.now_nanos == world.venue.now_nanos)
+    await world.end()
+    world.orders.fail_submissions = []
+    world.orders.is_stopped = True
+    unsent = lost(ids[0]) | lost(ids[1])
+    at_venue = set(world.venue.resting)
+    await world.begin()
+    await world.until(lambda: not (lost(ids[0]) | lost(ids[1])))
+    records = world.book.parents[ids[0]].children | world.book.parents[ids[1]].children
+    assert {records[key].state for key in unsent} == {OrderState.REJECTED}
+    assert not any(records[key].state is OrderState.REJECTED for key in at_venue)
+
+
+async def test_a_kill_switch_that_is_on_at_the_restart_stops_restored_parents(make_world: Any) -> None:
+    world = await make_world()
+    execution_id = await world.start(parent(10_000))
+    await world.run(60 + 100)
+    await world.end()
+    world.market.is_away = True  # so that risk is heard first
+    await world.begin()
+    world.risk.switch(KillSwitches(accounts=frozenset({"demo"})))
+    await world.until(lambda: world.engine._switches.stop("demo"))
+    world.market.is_away = False
+    await world.until(lambda: bool(world.book.working))
+    assert world.state(execution_id) is ExecutionState.STOPPING
+    await world.run(5)
+    assert world.state(execution_id) is ExecutionState.CANCELLED
+    assert world.book.parents[execution_id].report.residual_reason == "KILL_SWITCH"
+
+
+async def test_a_paused_parent_may_be_resumed_before_it_has_its_market_back(make_world: Any) -> None:
+    world = await make_world()
+    execution_id = await world.start(parent(10_000))
+    await world.run(60 + 100)
+    await world.engine.pause("p", execution_id)
+    await world.run(3)
+    await world.end()
+    world.market.is_away = True
+    await world.begin()
+    await world.engine.resume("r", execution_id)
+    assert world.state(execution_id) is ExecutionState.RUNNING
+    world.market.is_away = False
+    await world.run(520)
+    assert world.state(execution_id) is ExecutionState.FILLED
+
+
 async def test_a_pause_and_a_finished_parent_survive_a_restart(make_world: Any) -> None:
     world = await make_world()
     paused = await world.start(parent(10_000), "r1")
@@ -109,6 +167,8 @@ async def test_a_pause_and_a_finished_parent_survive_a_restart(make_world: Any) 
     report = world.book.parents[paused].report
     await world.restart()
     assert repr(world.book.parents[paused].report) == repr(report)
+    assert not world.book.parents[paused].children  # the journal keeps them
+    assert world.book.view(paused).child_count == report.child_count > 0
     assert world.book.unjoined == []
 
 

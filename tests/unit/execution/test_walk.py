@@ -12,7 +12,7 @@ from servers.execution.domain.parameters import Algorithm, CompletionRule, Param
 from servers.execution.ports import VolumeCurve
 from servers.model.errors import InvalidInput
 from servers.model.nanos import NANO
-from servers.model.order import Liquidity, OrderType, Side
+from servers.model.order import Liquidity, Side
 
 
 def parent(quantity: int, side: Side = Side.BUY, **asked: object) -> Parameters:
@@ -118,31 +118,6 @@ async def test_a_horizon_past_the_close_is_clipped_and_the_report_says_so(make_w
     assert report.benchmark("close").price == pytest.approx(30.01)
 
 
-async def test_a_residual_goes_into_the_closing_auction_when_asked(make_world: Any) -> None:
-    def thin(now: int) -> Step:
-        return Step(volume=10, depth=1)
-
-    world = await make_world(thin, step_nanos=5 * NANO)
-    start = world.venue.close_nanos - 1_200 * NANO
-    execution_id = await world.start(
-        parent(
-            10_000,
-            start_time_nanos=start,
-            completion_rule=CompletionRule.CLOSING_AUCTION,
-            horizon_nanos=1200 * NANO,
-        )
-    )
-    await world.run((world.venue.close_nanos - world.venue.now_nanos) / NANO)
-    working = world.book.parents[execution_id].working
-    assert [record.child.terms.order_type for record in working.values()] == [OrderType.MARKET_ON_CLOSE]
-    world.venue.cross_close(30 * NANO)
-    await world.until(lambda: not world.book.parents[execution_id].working)
-    await world.run(20)
-    done = world.book.parents[execution_id]
-    assert done.state is ExecutionState.FILLED
-    assert done.report.auction_quantity_nanos > 9_000 * NANO
-
-
 async def test_a_clean_up_may_exceed_the_cap_up_to_its_own(make_world: Any) -> None:
     world = await make_world()
     execution_id = await world.start(
@@ -153,15 +128,48 @@ async def test_a_clean_up_may_exceed_the_cap_up_to_its_own(make_world: Any) -> N
     assert 0.1 < report.peak_window_participation_rate < 0.5
 
 
-async def test_the_opening_auction_gets_the_first_slice_when_asked(make_world: Any) -> None:
-    world = await make_world()
-    world.venue.quote = type(world.venue.quote)("ACME", last_price_nanos=30 * NANO)
-    execution_id = await world.start(parent(12_000, join_opening_auction=True))
-    await world.run(30)
-    children = world.book.parents[execution_id].children
-    assert [record.child.terms.quantity_nanos for record in children.values()] == [100 * NANO]
-    await world.run(640)
-    assert world.state(execution_id) is ExecutionState.FILLED
+async def test_children_of_a_clean_up_rest_under_its_own_cap(make_world: Any) -> None:
+    def in_bursts(now: int) -> Step:
+        return Step(volume=5_000 if now // NANO % 5 == 0 else 0, depth=0)
+
+    world = await make_world(in_bursts, own_on_tape=False)
+    asked = parent(
+        150_000,
+        horizon_nanos=1_200 * NANO,
+        max_participation_rate=0.1,
+        completion_rule=CompletionRule.CLEAN_UP,
+        clean_up_participation_rate=0.4,
+    )
+    execution_id = await world.start(asked)
+    await world.run(60 + 1_139)
+    before = world.book.parents[execution_id].filled_quantity_nanos
+    await world.run(70)
+    # 60,000 shares trade in the last minute, and what rests meets a quarter of them.
+    assert world.book.parents[execution_id].filled_quantity_nanos - before >= 14_000 * NANO
+
+
+async def test_a_parent_whose_market_moves_on_while_it_is_planned_arrives_when_it_is_followed(
+    make_world: Any,
+) -> None:
+    world = await make_world(lambda now: Step(mid_ticks=3_000 if now < OPEN_NANOS + 105 * NANO else 3_030))
+    await world.run(60 + 100)
+    check = world.risk.check
+
+    async def slow_check(execution_id: str, parameters: Parameters) -> Any:
+        for _ in range(10):
+            world.venue.advance()
+        return await check(execution_id, parameters)
+
+    world.risk.check = slow_check
+    execution_id = await world.start(parent(60, horizon_nanos=60 * NANO))
+    await world.run(70)
+    done = world.book.parents[execution_id]
+    start, end = done.report.interval_start_time_nanos, done.report.interval_end_time_nanos
+    facts = await world.market.tape_facts("ACME", start, end)
+    assert start == OPEN_NANOS + 110 * NANO
+    assert done.report.benchmark("arrival").price == pytest.approx(30.3)
+    assert done.report.benchmark("interval_vwap").price == facts.vwap
+    assert done.report.interval_trade_count == facts.trade_count
 
 
 async def test_a_parent_that_never_could_trade_ends_with_all_of_it_left(make_world: Any) -> None:
