@@ -65,20 +65,22 @@ class RiskEngine:
 
     def _check_once(self, check: OrderCheck, now_nanos: int, valuations: dict[str, Valuation]) -> Verdict:
         key = (check.account, check.client_order_id, check.replace_request_id)
+        content = (check.terms, check.execution_id)
         first = self._verdicts.get(key)
         if first is not None:
-            if first[0] == (check.terms, check.execution_id):
-                return first[1]
-            return reject("REQUEST_ID_REUSED", f"{check.client_order_id} was checked with other content")
+            return first[1] if first[0] == content else _reused(check)
         book = self._book(check.account)
         order = book.orders.get(check.client_order_id)
         if check.replace_request_id:
             verdict = self._check_replace(check, order, book, now_nanos, valuations)
         elif order is not None:
-            return None
+            # From before a restart. What orders has journalled it compares itself.
+            unseen = self.books.unseen_orders.get((check.account, check.client_order_id))
+            is_same = unseen is None or (unseen.terms, unseen.execution_id) == content
+            return None if is_same else _reused(check)
         else:
             verdict = self._check_new(check, book, now_nanos, valuations)
-        self._remember(key, (check.terms, check.execution_id), verdict)
+        self._remember(key, content, verdict)
         return verdict
 
     def _check_new(
@@ -332,3 +334,7 @@ def _from_parent(book: AccountBook, execution_id: str, terms: OrderTerms, added_
     if parent is None or parent.symbol != terms.symbol or parent.side is not Side(terms.side):
         return 0
     return min(added_nanos, parent.rest_nanos)
+
+
+def _reused(check: OrderCheck) -> Verdict:
+    return reject("REQUEST_ID_REUSED", f"{check.client_order_id} was checked with other content")

@@ -62,6 +62,16 @@ def test_the_same_id_with_other_content_is_refused() -> None:
     assert world.stake() == (0, 600, 0, 0, 0)
 
 
+def test_the_same_id_with_other_content_is_refused_after_a_restart_too() -> None:
+    world = World(LIMITED)
+    world.check("o", 600)
+    restarted = World(LIMITED)
+    assert restore_books(restarted.books, books_to_bytes(world.books))
+    assert restarted.reason("o", 900) == "REQUEST_ID_REUSED"
+    assert restarted.reason("o", 600) == ""
+    assert restarted.stake() == (0, 600, 0, 0, 0)
+
+
 def test_an_order_that_is_live_after_a_restart_is_approved_again() -> None:
     world = World(LIMITED)
     world.accept("o", 600)
