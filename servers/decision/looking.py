@@ -73,17 +73,20 @@ class Looker:
             hold = view.hold or self._cool_down(symbol)
             known = self._book.ledgers.get(PRICE_ONLY)
             args = (self.policy, signal, view.market)
-            proposal = propose_on_evidence(
-                *args, holding, others, self.now_nanos, price_only=known, hold=hold
-            )
-            if holding.pending_nanos and proposal.action is not Action.NONE:
-                # What waits is no longer about right: it is superseded, and does not count.
-                holding = replace(holding, pending_nanos=0)
-                proposal = propose_on_evidence(
-                    *args, holding, others, self.now_nanos, price_only=known, hold=hold
-                )
-            elif holding.pending_nanos and proposal.reason_code == "INSIDE_BAND":
-                proposal = replace(proposal, reason_code="AWAITING_APPROVAL")
+
+            def propose(held: Holding) -> Proposal:
+                return propose_on_evidence(*args, held, others, self.now_nanos, price_only=known, hold=hold)
+
+            proposal = propose(holding)
+            if holding.pending_nanos:
+                without = replace(holding, pending_nanos=0)
+                anew = propose(without)
+                is_forbidden = anew.action is Action.NONE and anew.reason_code in anew.restrictions
+                if proposal.action is not Action.NONE or is_forbidden:
+                    # What waits is no longer about right, or no longer allowed: it does not count.
+                    holding, proposal = without, anew
+                elif proposal.reason_code == "INSIDE_BAND":
+                    proposal = replace(proposal, reason_code="AWAITING_APPROVAL")
         again = self._refused_before(symbol, proposal)
         if again:
             proposal = _nothing(proposal, holding, again)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from servers.decision.domain.decision import State
+from servers.decision.domain.signal import Restriction
 from servers.decision.domain.sizing import Action
 from servers.model.errors import AlreadyExists, FailedPrecondition, NotFound
 from servers.model.nanos import NANO
@@ -43,6 +44,23 @@ async def test_an_order_that_waits_is_withdrawn_when_nothing_is_right_any_more(a
     with pytest.raises(FailedPrecondition, match="SUPERSEDED"):
         await desk.engine.approve("r1", decision.decision_id, "anna")
     assert desk.account.parents == {}
+
+
+@pytest.mark.parametrize("restriction", ["PUMP_SUSPECTED", "ONE_AUTHOR", "LEXICON_ONLY"])
+async def test_an_order_that_waits_is_withdrawn_when_its_signal_may_no_longer_open(
+    approving: Desk, restriction: str
+) -> None:
+    desk = approving
+    decision = await desk.engine.on_signal(signal(60.0))
+    assert decision is not None
+    await desk.later(6)
+    warned = signal(
+        60.0, event_time_nanos=desk.market.now_nanos, restrictions=frozenset({Restriction(restriction)})
+    )
+    await desk.engine.on_signal(warned)
+    assert desk.states() == ["SUPERSEDED"]
+    with pytest.raises(FailedPrecondition, match="SUPERSEDED"):
+        await desk.engine.approve("r1", decision.decision_id, "anna")
 
 
 async def test_a_close_that_waits_is_withdrawn_when_the_signal_turns_back(approving: Desk) -> None:
