@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from servers.model.errors import InvalidInput
 from servers.model.nanos import NANO
+from servers.news.adapters.platforms import following
 from servers.news.adapters.platforms.following import WATCHED_SECONDS, Watch
 from servers.news.adapters.platforms.session import number, retry_after
 from servers.news.domain.pacing import BackOff, RateLimit
@@ -137,6 +138,15 @@ async def test_posts_are_looked_at_in_turn_and_not_after_a_day() -> None:
     watch.looked_at(["1", "2", "3"])
     assert watch.next(3, NOW) == ["4", "1", "2"]
     assert len(watch) == 4
+
+
+async def test_no_more_are_remembered_than_can_be_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(following, "MOST_WATCHED", 3)
+    watch, taken = Watch("x"), Taken()
+    for count in range(10):
+        await watch.hand_on([written(count, f"text {count}")], taken)
+    assert len(watch) == 3
+    assert await watch.hand_on([written(9, "text 9")], taken) == 0
 
 
 async def test_what_is_kept_over_a_restart_is_not_handed_on_again_but_its_edits_are() -> None:

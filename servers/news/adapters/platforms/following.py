@@ -95,6 +95,8 @@ class Watch:
         """Count posts as handed on, such as those that were kept over a restart."""
         for post in posts:
             self._handed[post.platform_id] = _Handed(_digest(post.text), post.kind, post.event_time_nanos)
+        while len(self._handed) > MOST_WATCHED:
+            self._handed.popitem(last=False)
 
     async def take_back(self, platform_ids: set[str], now_nanos: int, take: Take) -> int:
         """Deliver the deletion of posts that were handed on; return how many."""
@@ -114,8 +116,6 @@ class Watch:
         old = now_nanos - round(WATCHED_SECONDS * NANO)
         for one in [one for one, handed in self._handed.items() if handed.time_nanos < old]:
             self._handed.pop(one)
-        while len(self._handed) > MOST_WATCHED:
-            self._handed.popitem(last=False)
         return list(self._handed)[:count]
 
     def looked_at(self, platform_ids: Sequence[str]) -> None:
