@@ -24,12 +24,12 @@ from servers.runtime.tracing import current_traceparent
 
 DEFAULT_PAGE, MOST_PAGE = 100, 1_000
 ROLES = {
-    "ClassifySentiment": frozenset({"service", "trader", "operator"}),
-    "ClassifyRegime": frozenset({"service", "trader", "operator"}),
+    "ClassifySentiment": frozenset({"news", "trader", "operator"}),
+    "ClassifyRegime": frozenset({"signals", "trader", "operator"}),
     "GetRollout": frozenset({"*"}),
     "SetRollout": frozenset({"operator"}),
     "ListRolloutEvents": frozenset({"*"}),
-    "ForgetTexts": frozenset({"service", "operator"}),
+    "ForgetTexts": frozenset({"news", "operator"}),
     "GetStatus": frozenset({"*"}),
 }
 

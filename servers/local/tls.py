@@ -23,14 +23,14 @@ from servers.runtime.security import AUTHORITY_FILE, CERTIFICATE_FILE, Certifica
 
 OPERATOR = "operator"
 ROLES_OF: Mapping[str, str] = {
-    "execution": "execution+service",
-    "orders": "orders+service",
+    "execution": "execution",
+    "orders": "orders",
     "risk": "risk",
     "portfolio": "portfolio",
     "market_data": "market_data",
     "decision": "decision",
-    "signals": "service",
-    "news": "service",
+    "signals": "signals",
+    "news": "news",
     OPERATOR: "operator",
 }
 """What the servers of a mesh need of each other; who is not named calls nobody, or what is open to all."""

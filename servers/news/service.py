@@ -26,7 +26,7 @@ ROLES = {
     "StreamPosts": _READERS,
     "ListTrends": _READERS,
     "StreamTrends": _READERS,
-    "DeletePost": frozenset({"service", "operator"}),
+    "DeletePost": frozenset({"operator"}),
 }
 
 

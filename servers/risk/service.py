@@ -26,11 +26,10 @@ HEARTBEAT_SECONDS = 1.0
 DEFAULT_PAGE, MOST_PAGE = 100, 1_000
 DEFAULT_CONFIDENCE = 0.99
 ATTOS = 10**18
-_SERVICES = frozenset({"service", "trader", "operator"})
 ROLES = {
-    "CheckOrder": frozenset({"service"}),
-    "CheckOrders": frozenset({"service"}),
-    "CheckExecution": frozenset({"service"}),
+    "CheckOrder": frozenset({"orders"}),
+    "CheckOrders": frozenset({"orders"}),
+    "CheckExecution": frozenset({"execution"}),
     "GetExposure": frozenset({"*"}),
     "GetRiskReport": frozenset({"*"}),
     "ListLimits": frozenset({"*"}),

@@ -64,7 +64,7 @@ def test_what_is_there_is_used_and_what_is_missing_is_added(tmp_path: Path) -> N
 def test_the_table_has_the_roles_of_the_mesh_and_those_that_are_configured(tmp_path: Path) -> None:
     roles = json.loads(opened(tmp_path).roles({"ann": frozenset({"trader", "reader"})}))
     assert roles == {
-        "orders": "orders+service",
+        "orders": "orders",
         "risk": "risk",
         "operator": "operator",
         "ann": "reader+trader",
