@@ -89,6 +89,7 @@ class PortfolioService(portfolio_service_pb2_grpc.PortfolioServiceServicer):
         check_range("after_sequence", request.after_sequence, 0, 2**63 - 1)
         after = max(request.after_sequence, sequence_from_token(request.page_token))
         adjustments: list[Adjustment] = []
+        last_sequence = self._journal.last_sequence
         while len(adjustments) <= size:
             records = self._journal.page(after, READ_RECORDS)
             if not records:
@@ -99,6 +100,7 @@ class PortfolioService(portfolio_service_pb2_grpc.PortfolioServiceServicer):
         return portfolio_service_pb2.ListAdjustmentsResponse(
             adjustments=[wire.adjustment_to_wire(adjustment) for adjustment in page],
             next_page_token=token_from_sequence(page[-1].sequence) if len(adjustments) > size else "",
+            last_sequence=last_sequence,
         )
 
     async def StreamAdjustments(

@@ -161,6 +161,7 @@ async def test_adjustments_are_listed_by_page_and_streamed_with_the_sequence_rea
         if not token:
             break
     assert found == [1, 3]
+    assert page.last_sequence == 3
     stream = stub.StreamAdjustments(portfolio_service_pb2.StreamAdjustmentsRequest())
     messages = [await stream.read() for _ in range(2)]
     assert [one.sequence for message in messages for one in message.adjustments] == [1, 3]
