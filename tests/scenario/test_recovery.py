@@ -114,7 +114,7 @@ async def test_twenty_kills_lose_and_double_nothing(start_mesh: StartMesh, tmp_p
     mesh = start_mesh(
         "--trading-only",
         "--speed",
-        "130",
+        "100",
         "--date",
         SESSION_DATE,
         environment={"CRASH_PLAN": str(plan_path), "PYTHONPATH": os.pathsep.join([crash_folder, *_paths()])},
@@ -124,7 +124,7 @@ async def test_twenty_kills_lose_and_double_nothing(start_mesh: StartMesh, tmp_p
     assert len(kills) == KILLS
     rng.shuffle(kills)
     async with MeshClient(mesh.mesh) as client:
-        execution = await start(client, ParentOrder("BUY", "60000", "ACME", "vwap", ACCOUNT, "09:30", "6h"))
+        execution = await start(client, ParentOrder("BUY", "40000", "ACME", "vwap", ACCOUNT, "09:30", "4h"))
         await release(client)
 
         async def has_filled() -> bool:
@@ -138,6 +138,11 @@ async def test_twenty_kills_lose_and_double_nothing(start_mesh: StartMesh, tmp_p
             execution_service_pb2.GetExecutionRequest(execution_id=execution.execution_id)
         )
         assert not is_final(standing.execution), "the parent was over before the last kill"
+        await client.exchange.ControlSession(
+            exchange_service_pb2.ControlSessionRequest(
+                request_id="hurry", action=exchange_service_pb2.SESSION_ACTION_SET_SPEED, speed=1_000.0
+            )
+        )
         report = await follow(client, execution.execution_id, lambda _: None)
         await _check_books(client, report)
     assert killer.slowest_seconds < SERVING_SECONDS, f"slowest recovery {killer.slowest_seconds:.1f} s"
