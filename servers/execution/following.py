@@ -8,7 +8,7 @@ runs; while a peer is away, the last acknowledgement is repeated and the venue w
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -78,9 +78,7 @@ class Follower:
             ("follow risk", self._follow_risk),
             ("tick", self._tick_when_silent),
         ):
-            task = asyncio.create_task(loop(), name=name)
-            task.add_done_callback(self._ended)
-            self._tasks.append(task)
+            self._begin(name, loop())
 
     async def stop(self) -> None:
         """End the loops; parents stay as they are in the journal."""
@@ -245,18 +243,26 @@ class Follower:
                     pause_seconds = self._timing.first_pause_seconds
                     await self._booking.on_facts(page)
                     if not is_resent:
-                        await asyncio.gather(*map(self._send_surely, self._conductor.unfinished()))
                         is_resent = True
+                        self._begin("resend", self._resend())  # beside the facts, which must not wait
             except TapelineError as error:
                 self._log.info("order events ended", reason=error.reason)
             await asyncio.sleep(pause_seconds)
             pause_seconds = min(2 * pause_seconds, self._timing.longest_pause_seconds)
+
+    async def _resend(self) -> None:
+        await asyncio.gather(*map(self._send_surely, self._conductor.unfinished()))
 
     async def _follow_risk(self) -> None:
         async for switches in self._risk.kill_switches():
             await self._engine.on_kill_switches(switches)
             if not self._book.is_idle:
                 await self.tick()
+
+    def _begin(self, name: str, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work, name=name)
+        task.add_done_callback(self._ended)
+        self._tasks.append(task)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from servers.execution.adapters.memory import OPEN_NANOS, Step
-from servers.execution.domain.events import EventKind, ExecutionState
+from servers.execution.domain.events import Event, EventKind, ExecutionState
 from servers.execution.domain.parameters import Algorithm, Parameters
 from servers.execution.domain.parent import ParentOrder
 from servers.model.kill_switch import KillSwitches
@@ -98,26 +99,22 @@ async def test_a_child_that_was_journalled_and_never_sent_is_sent_after_the_rest
 
 async def test_a_child_that_orders_refuses_after_the_restart_takes_nobody_with_it(make_world: Any) -> None:
     world = await make_world(lambda _: Step(volume=40))
-    ids = [await world.start(parent(10_000, max_participation_rate=1.0), f"r{number}") for number in (1, 2)]
+    execution_id = await world.start(parent(10_000, max_participation_rate=1.0))
     await world.run(60 + 50)
-    world.orders.fail_submissions = [False] * 1_000
-
-    def lost(execution_id: str) -> set[str]:
-        return set(world.book.parents[execution_id].working) - set(world.venue.known)
-
-    while not all(lost(execution_id) for execution_id in ids):
-        world.venue.advance()
-        await world.until(lambda: world.book.now_nanos == world.venue.now_nanos)
+    while not world.venue.resting:
+        await world.run(1)
+    record = world.book.parents[execution_id]
+    at_venue = next(iter(world.venue.resting))
+    unsent = replace(record.children[at_venue].child, client_order_id=record.next_child_id())
+    sent = Event(EventKind.CHILD, execution_id, world.book.now_nanos, record.state, child=unsent)
+    await world.book.commit(record, [sent])
     await world.end()
-    world.orders.fail_submissions = []
     world.orders.is_stopped = True
-    unsent = lost(ids[0]) | lost(ids[1])
-    at_venue = set(world.venue.resting)
     await world.begin()
-    await world.until(lambda: not (lost(ids[0]) | lost(ids[1])))
-    records = world.book.parents[ids[0]].children | world.book.parents[ids[1]].children
-    assert {records[key].state for key in unsent} == {OrderState.REJECTED}
-    assert not any(records[key].state is OrderState.REJECTED for key in at_venue)
+    children = world.book.parents[execution_id].children
+    await world.until(lambda: children[unsent.client_order_id].state is OrderState.REJECTED)
+    assert at_venue in world.venue.resting
+    assert at_venue in world.book.parents[execution_id].working
 
 
 async def test_a_kill_switch_that_is_on_at_the_restart_stops_restored_parents(make_world: Any) -> None:
