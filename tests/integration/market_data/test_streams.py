@@ -77,6 +77,7 @@ async def test_resuming_sends_history_then_live_without_gap_or_duplicate(
     for _ in range(5):
         venue.trade("ACME", [50.0] * 700, [1] * 700)
     venue.time(1.0)
+    await market_data.has("ACME", 3_500)
     call = await open_stream(market_data, kind, ["ACME", "BOLT"], {"ACME": 1000, "BOLT": 0})
     printing = asyncio.create_task(print_slowly(venue, 30))
     got: list[Any] = []
