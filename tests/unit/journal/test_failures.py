@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
+from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
 from servers.journal import Entry, MemoryDisk, MemoryStore, RequestEffect
+from servers.journal.sqlite import SqliteStore
 from servers.model.errors import (
     FailedPrecondition,
     Internal,
@@ -125,3 +129,27 @@ async def test_a_writer_that_outruns_its_housekeeping_is_held(
         await journal.append(entries("a"))
     await journal.close()
     assert store.checkpoints >= 3
+
+
+class Housekeeper:
+    """A connection whose disk fails."""
+
+    def __init__(self, name: str) -> None:
+        self._error = sqlite3.OperationalError("disk I/O error")
+        self._error.sqlite_errorname = name
+
+    def execute(self, statement: str) -> None:
+        raise self._error
+
+    def close(self) -> None:
+        pass
+
+
+def test_a_checkpoint_without_space_is_left_for_another_time(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "a.journal")
+    store._housekeeper = cast(Any, Housekeeper("SQLITE_FULL"))
+    assert store.checkpoint() == 0
+    store._housekeeper = cast(Any, Housekeeper("SQLITE_IOERR"))
+    with pytest.raises(sqlite3.OperationalError):
+        store.checkpoint()
+    store.close()
