@@ -133,17 +133,28 @@ class ServerProcess:
             start_new_session=True,
             limit=LOG_LINE_LIMIT,
         )
-        self.place.pid = self._process.pid
-        self._changed()
+        self._is_now(self._process.pid)
         assert self._process.stdout is not None
         await self._pass_on(self._process.stdout)
         code = await self._process.wait()
-        self.place.pid = 0
-        self._changed()
+        self._is_now(0)
         return code
 
+    def _is_now(self, pid: int) -> None:
+        """A disk that is full must not keep a server from being started again."""
+        self.place.pid = pid
+        try:
+            self._changed()
+        except OSError as error:
+            self._listener.notice(self.name, f"its pid cannot be told: {error}")
+
     async def _pass_on(self, stream: asyncio.StreamReader) -> None:
-        with LogFile(self._log_path, self._logs) as log:
+        with contextlib.ExitStack() as kept:
+            log = None
+            try:
+                log = kept.enter_context(LogFile(self._log_path, self._logs))
+            except OSError as error:
+                self._listener.notice(self.name, f"its log cannot be opened: {error}")
             while True:
                 try:
                     line = await stream.readline()
@@ -151,7 +162,8 @@ class ServerProcess:
                     continue
                 if not line:
                     return
-                self._store(log, line)
+                if log is not None:
+                    self._store(log, line)
                 self._last_line = line.decode("utf-8", "replace").rstrip()
                 self._listener.said(self.name, self._last_line)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import time
 from collections.abc import Callable
@@ -42,14 +43,17 @@ class Ear:
 
 
 def process_of(
-    folder: Path, script: str, ear: Ear, log: str = "server.log", logs: LogLimits = DEFAULT_LOGS
+    folder: Path,
+    script: str,
+    ear: Ear,
+    log: str = "server.log",
+    logs: LogLimits = DEFAULT_LOGS,
+    changed: Callable[[], None] = lambda: None,
 ) -> ServerProcess:
     (folder / f"{script}_server.py").write_text(SCRIPTS[script])
     environment = {**os.environ, "PYTHONPATH": str(folder)}
     place = ServerPlace("127.0.0.1:1", "127.0.0.1:2")
-    return ServerProcess(
-        script, f"{script}_server", place, environment, folder / log, ear, lambda: None, (), logs
-    )
+    return ServerProcess(script, f"{script}_server", place, environment, folder / log, ear, changed, (), logs)
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -135,3 +139,17 @@ async def test_a_log_on_a_full_disk_costs_lines_and_not_the_server(tmp_path: Pat
     (notice,) = ear.notices
     assert notice.startswith("its log takes nothing: ")
     assert process.restarts == 0
+
+
+async def test_a_full_disk_keeps_no_server_from_being_started_again(tmp_path: Path) -> None:
+    def full() -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    ear = Ear()
+    process = process_of(tmp_path, "short", ear, "no such folder/server.log", changed=full)
+    process.start()
+    await until(lambda: process.restarts >= 2)
+    await process.stop(10)
+    assert ear.lines
+    assert any(notice.startswith("its pid cannot be told: ") for notice in ear.notices)
+    assert any(notice.startswith("its log cannot be opened: ") for notice in ear.notices)
