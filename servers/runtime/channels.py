@@ -12,7 +12,6 @@ own error, and the server's wrapper does so for errors that nobody catches. Only
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
 from collections.abc import Mapping
@@ -29,7 +28,6 @@ from servers.runtime.tracing import Tracer
 
 TRANSPORT_MESSAGE_BYTES = 16 << 20
 TLS_REFRESH_SECONDS = 2.0
-OLD_CONNECTION_SECONDS = 30.0
 
 _SERVICE_CONFIG = {
     "loadBalancingConfig": [{"round_robin": {}}],
@@ -82,7 +80,7 @@ class Channels:
         self._refresh_seconds = refresh_seconds
         self._calling = Calling(tracer, calls, self._dial, self._refresh, self.deadline)
         self._channels: dict[str, PeerChannel] = {}
-        self._closing: set[asyncio.Task[None]] = set()
+        self._old: list[grpc.aio.Channel] = []
         self._refreshed_at = time.monotonic()
         self._pair = None if certificates is None else certificates.pair
 
@@ -105,11 +103,10 @@ class Channels:
 
     async def close(self) -> None:
         """Close all channels; calls in flight are cancelled."""
-        for task in self._closing:
-            task.cancel()
-        for channel in self._channels.values():
-            await channel.close()
+        for channel in (*self._channels.values(), *self._old):
+            await channel.close(None)
         self._channels.clear()
+        self._old.clear()
 
     def _dial(self, address: str) -> grpc.aio.Channel:
         target = address if ":///" in address or address.startswith("unix:") else f"dns:///{address}"
@@ -121,7 +118,11 @@ class Channels:
         return grpc.aio.secure_channel(target, self._certificates.channel_credentials(), options=options)
 
     def _refresh(self) -> None:
-        """Dial anew when the own key pair has been replaced; calls in flight finish on the old one."""
+        """Dial anew when the own key pair has been replaced.
+
+        Calls and streams in flight stay where they are: closing a connection under a stream cancels the
+        task that follows it. Without calls an old connection goes by itself after gRPC's idle time.
+        """
         if self._certificates is None:
             return
         now = time.monotonic()
@@ -135,6 +136,4 @@ class Channels:
         for channel in self._channels.values():
             old = channel.hang_up()
             if old is not None:
-                task = asyncio.get_running_loop().create_task(old.close(grace=OLD_CONNECTION_SECONDS))
-                self._closing.add(task)
-                task.add_done_callback(self._closing.discard)
+                self._old.append(old)

@@ -209,6 +209,22 @@ async def test_new_certificates_are_used_without_losing_a_call(
     assert [part async for part in stream] == []
 
 
+async def test_a_stream_goes_on_over_its_connection_after_a_change_of_certificates(
+    harness: Any, served: Any, caller: Any, authority: Authority, tmp_path: Path
+) -> None:
+    folder = authority.write(tmp_path / "execution", "execution")
+    stub = caller(await served(), folder, refresh_seconds=0.0)
+    request = harness.echo.Request(text="a")
+    chat = stub.Chat()
+    for _ in range(3):
+        await chat.write(request)
+        async with asyncio.timeout(10):
+            assert (await chat.read()).text == "a"
+        authority.write(folder, "execution")
+        assert (await stub.Echo(request, wait_for_ready=True)).text == "a"
+    chat.cancel()
+
+
 async def test_a_half_written_pair_is_left_alone(
     harness: Any, served: Any, caller: Any, authority: Authority, tmp_path: Path
 ) -> None:
