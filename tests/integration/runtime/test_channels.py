@@ -178,6 +178,17 @@ async def test_a_server_that_comes_back_is_found_again(harness: Any, free_port: 
                 await asyncio.sleep(0.02)
 
 
+async def test_a_new_channel_waits_out_no_pause_of_an_older_one(harness: Any, free_port: int) -> None:
+    peers, request = {"echo": f"127.0.0.1:{free_port}"}, harness.echo.Request(text="a")
+    older = harness.echo.Stub(harness.channels(peers=peers).channel("echo"))
+    for _ in range(4):  # its pauses grow with each attempt that fails
+        assert (await refused(older.Echo(request))).code() is CODE.UNAVAILABLE
+        await asyncio.sleep(0.15)
+    await harness.serve(port=free_port, metrics_port=0)
+    newer = harness.echo.Stub(harness.channels(peers=peers).channel("echo"))
+    assert (await newer.Echo(request)).text == "a"
+
+
 async def test_a_peer_that_is_not_serving_gets_no_calls(harness: Any, eventually: Any) -> None:
     running, component = await harness.serve()
     stub, request = harness.stub(running), harness.echo.Request(text="a")
