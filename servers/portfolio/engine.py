@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -32,13 +33,21 @@ class Holding:
 
 
 class PortfolioEngine:
-    """The ledger, its marks, and those who want to hear of changes."""
+    """The ledger, its marks, and those who want to hear of changes.
 
-    def __init__(self, journal: LedgerJournal) -> None:
+    Args:
+        journal: keeps what is entered.
+        patience_seconds: how long an adjustment of a symbol waits for the instruments, which come from
+            market_data soon after the start.
+    """
+
+    def __init__(self, journal: LedgerJournal, patience_seconds: float = 2.0) -> None:
         self.ledger = Ledger()
         self.sequence = 0
         self.orders_sequence = 0
         self.instruments: dict[str, Instrument] = {}
+        self._instruments_told = asyncio.Event()
+        self._patience_seconds = patience_seconds
         self._journal = journal
         self._marks: dict[str, Quote] = {}
         self._market_now_nanos = 0
@@ -90,6 +99,11 @@ class PortfolioEngine:
         changed = ledger.bust(fact.fill) if fact.is_bust else ledger.book(fact.fill, fact.sequence)
         return [] if changed is None else [changed]
 
+    def take_instruments(self, instruments: Iterable[Instrument]) -> None:
+        """Take in all that market_data knows."""
+        self.instruments.update((instrument.symbol, instrument) for instrument in instruments)
+        self._instruments_told.set()
+
     async def record_adjustment(self, request_id: str, asked: Adjustment) -> Adjustment:
         """Record an adjustment once, and return it with its sequence.
 
@@ -98,6 +112,10 @@ class PortfolioEngine:
         a symbol in another currency than the symbol trades in, VALUE_OUT_OF_RANGE for a time that the
         market has not reached.
         """
+        if asked.symbol and self._journal.first_answer(request_id, asked) is None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._patience_seconds):
+                    await self._instruments_told.wait()
         async with self._recording:
             first = self._journal.first_answer(request_id, asked)
             if first is not None:
@@ -118,7 +136,7 @@ class PortfolioEngine:
             )
         if not asked.symbol:
             return asked
-        if not self.instruments:
+        if not self._instruments_told.is_set():
             raise Unavailable("PEER_UNAVAILABLE", "market_data has not told the instruments yet")
         instrument = self.instruments.get(asked.symbol)
         if instrument is None:

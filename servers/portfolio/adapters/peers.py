@@ -8,6 +8,7 @@ from typing import Any
 from tapeline.marketdata.v1 import market_data_service_pb2, market_data_service_pb2_grpc
 from tapeline.orders.v1 import orders_service_pb2, orders_service_pb2_grpc
 
+from servers.model.instrument import Instrument
 from servers.portfolio import wire
 from servers.portfolio.engine import PortfolioEngine
 from servers.portfolio.ports import FillFact
@@ -65,15 +66,16 @@ class MarketFeed:
 
     async def _subscribe(self) -> AsyncIterable[Any]:
         token = ""
+        instruments: list[Instrument] = []
         while True:
             page = await self._stub.ListInstruments(
                 market_data_service_pb2.ListInstrumentsRequest(page_size=1_000, page_token=token)
             )
-            for message in page.instruments:
-                self._engine.instruments[message.symbol] = instrument_from_wire(message)
+            instruments += map(instrument_from_wire, page.instruments)
             token = page.next_page_token
             if not token:
                 break
+        self._engine.take_instruments(instruments)
         symbols = sorted(self._engine.instruments)[:STREAM_SYMBOLS]
         stream: AsyncIterable[Any] = self._stub.StreamQuotes(
             market_data_service_pb2.StreamQuotesRequest(symbols=symbols)

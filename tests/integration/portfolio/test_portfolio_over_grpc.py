@@ -114,9 +114,6 @@ async def test_a_restart_at_any_point_equals_no_restart(desk: Desk) -> None:
 
 async def test_an_adjustment_is_recorded_once_and_its_repeat_gets_the_first_answer(desk: Desk) -> None:
     stub = await desk.start()
-    assert desk.component is not None
-    engine = desk.component.engine
-    await eventually(lambda: engine.instruments)
     first = await open_position(stub)
     assert first.sequence == 1
     assert first.cash.currency_code == "USD"

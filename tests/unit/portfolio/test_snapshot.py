@@ -61,10 +61,9 @@ async def open_journal(disk: MemoryDisk) -> Journal:
 
 def new_engine(journal: Journal) -> PortfolioEngine:
     engine = PortfolioEngine(JournalLedger(journal))
-    for symbol in SYMBOLS:
-        engine.instruments[symbol] = Instrument(
-            symbol, "PRACTICE", "USD", (TickBand(0, 1),), NANO, NANO, "XNYS"
-        )
+    engine.take_instruments(
+        Instrument(symbol, "PRACTICE", "USD", (TickBand(0, 1),), NANO, NANO, "XNYS") for symbol in SYMBOLS
+    )
     return engine
 
 
