@@ -60,9 +60,10 @@ class HttpListener:
         body = await request.read()
         try:
             message = export_from_json(body) if kind == JSON else _export_from_protobuf(body)
+            spans = spans_from_wire(message)
         except ValueError as error:
             raise web.HTTPBadRequest(text=f"{error}\n") from error
-        self._store.add(spans_from_wire(message))
+        self._store.add(spans)
         # An answer that says nothing: all spans were taken.
         return web.Response(body=b"{}" if kind == JSON else b"", content_type=kind)
 

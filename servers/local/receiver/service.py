@@ -10,6 +10,9 @@ from opentelemetry.proto.common.v1 import common_pb2
 from opentelemetry.proto.trace.v1 import trace_pb2
 
 from servers.local.receiver.store import Span, SpanStore
+from servers.model.errors import InvalidInput
+
+LATEST_NANOS = (1 << 63) - 1
 
 
 class TraceService(trace_service_pb2_grpc.TraceServiceServicer):
@@ -21,12 +24,24 @@ class TraceService(trace_service_pb2_grpc.TraceServiceServicer):
     async def Export(
         self, request: trace_service_pb2.ExportTraceServiceRequest, context: Any
     ) -> trace_service_pb2.ExportTraceServiceResponse:
-        self._store.add(spans_from_wire(request))
+        try:
+            spans = spans_from_wire(request)
+        except ValueError as error:
+            raise InvalidInput("FIELD_INVALID", str(error)) from error
+        self._store.add(spans)
         return trace_service_pb2.ExportTraceServiceResponse()
 
 
-def spans_from_wire(request: trace_service_pb2.ExportTraceServiceRequest) -> Iterator[Span]:
-    """Yield the spans of an export request."""
+def spans_from_wire(request: trace_service_pb2.ExportTraceServiceRequest) -> list[Span]:
+    """Return the spans of an export request. Raises ValueError for a time that no store can hold."""
+    spans = list(_spans(request))
+    for span in spans:
+        if max(span.start_nanos, span.end_nanos) > LATEST_NANOS:
+            raise ValueError(f"span {span.span_id} of {span.service or 'no service'} is after the year 2262")
+    return spans
+
+
+def _spans(request: trace_service_pb2.ExportTraceServiceRequest) -> Iterator[Span]:
     for resource_spans in request.resource_spans:
         resource = {item.key: _text(item.value) for item in resource_spans.resource.attributes}
         service = resource.get("service.name", "")

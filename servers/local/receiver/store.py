@@ -73,8 +73,13 @@ class SpanStore:
             for span in spans
         ]
         self._connection.execute("BEGIN")
-        self._connection.executemany("INSERT OR REPLACE INTO spans VALUES (?,?,?,?,?,?,?,?,?,?)", rows)
-        self._connection.execute("COMMIT")
+        try:
+            self._connection.executemany("INSERT OR REPLACE INTO spans VALUES (?,?,?,?,?,?,?,?,?,?)", rows)
+            self._connection.execute("COMMIT")
+        except BaseException:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            raise
         self._since_trim += len(rows)
         if self._since_trim > self._max_spans // 10:
             self._trim()

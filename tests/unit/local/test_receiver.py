@@ -5,6 +5,7 @@ import io
 import json
 import socket
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -92,12 +93,13 @@ async def test_a_packed_body_is_unpacked(receiver: Receiver) -> None:
         (b"[]", JSON, 400, b"no OTLP request in JSON"),
         (in_json().replace(TRACE.encode(), b"not hexadecimal"), JSON, 400, b"no OTLP request in JSON"),
         (in_json().replace(b'"5"', b'"soon"'), JSON, 400, b"no OTLP request in JSON"),
+        (in_json().replace(b'"9"', b'"9223372036854775808"'), JSON, 400, b"is after the year 2262"),
         (b"\xff\xff", PROTOBUF, 400, b"no OTLP request in protobuf"),
         (b"{}", "text/plain", 415, b"not text/plain"),
         (b" " * (MOST_BYTES + 1), JSON, 413, b""),
         (gzip.compress(b" " * (MOST_BYTES + 1)), JSON, 413, b""),
     ],
-    ids=["cut", "list", "id", "number", "protobuf", "type", "long", "long when unpacked"],
+    ids=["cut", "list", "id", "number", "time", "protobuf", "type", "long", "long when unpacked"],
 )
 async def test_what_is_no_request_is_refused_and_nothing_is_kept(
     receiver: Receiver, body: bytes, kind: str, status: int, said: bytes
@@ -106,6 +108,16 @@ async def test_what_is_no_request_is_refused_and_nothing_is_kept(
     answered, text = await receiver.post(body, kind, **headers)
     assert (answered, said in text) == (status, True), text
     assert receiver.store.of_trace(TRACE) == []
+
+
+def test_what_cannot_be_kept_leaves_nothing_half_done(tmp_path: Path) -> None:
+    store = SpanStore(tmp_path / "traces.db")
+    with pytest.raises(OverflowError):
+        store.add([EXPECTED, replace(EXPECTED, span_id="far", end_nanos=1 << 63)])
+    assert store.of_trace(TRACE) == []
+    assert store.add([EXPECTED]) == 1
+    assert store.of_trace(TRACE) == [EXPECTED]
+    store.close()
 
 
 async def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
