@@ -215,7 +215,7 @@ def _start(
         "metrics_port": places[name].metrics.rpartition(":")[2],
         "peers": ",".join(f"{peer}={place.address}" for peer, place in places.items() if peer in PORTS),
         "data_dir": str(folder / name),
-        "die_with_parent": "true",
+        "parent_pid": str(os.getpid()),
         "log_level": "warning",
         **settings,
     }

@@ -80,7 +80,7 @@ def _environment(name: str, places: dict[str, ServerPlace], folder: Path) -> dic
         "metrics_port": places[name].metrics.rpartition(":")[2],
         "peers": ",".join(f"{peer}={place.address}" for peer, place in places.items()),
         "data_dir": str(folder / name),
-        "die_with_parent": "true",
+        "parent_pid": str(os.getpid()),
         "log_level": "warning",
         **SETTINGS.get(name, {}),
     }

@@ -94,7 +94,7 @@ def _start(folder: Path, peers: str) -> tuple[subprocess.Popen[bytes], str]:
         "metrics_port": place.metrics.rpartition(":")[2],
         "peers": ",".join(f"{peer}={peers}" for peer in ("market_data", "orders", "risk")),
         "data_dir": str(folder / "state"),
-        "die_with_parent": "true",
+        "parent_pid": str(os.getpid()),
         "log_level": "warning",
     }
     environment = {f"TAPELINE_EXECUTION_{field.upper()}": text for field, text in settings.items()}

@@ -192,7 +192,7 @@ class Supervisor:
                 f"{peer}={other.address}" for peer, other in self.mesh.servers.items() if peer in PORTS
             ),
             "data_dir": str(self.plan.run_folder if name == RECEIVER else self.plan.state_folder / name),
-            "die_with_parent": "true",
+            "parent_pid": str(os.getpid()),
         }
         if name == RECEIVER:
             settings["http_port"] = str(port_of(self._over_http[RECEIVER_HTTP].address))

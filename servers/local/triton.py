@@ -25,7 +25,7 @@ from types import TracebackType
 from typing import Self
 
 from servers.local.free_ports import HOST, free_ports
-from servers.runtime.process import die_with_parent
+from servers.runtime.process import ParentGone, die_with_parent
 
 ROOT = Path(__file__).resolve().parents[2]
 MODEL = "market_llm"
@@ -272,7 +272,10 @@ def _facts(plan: TritonPlan) -> dict[str, str]:
 
 
 def triton_arguments(plan: TritonPlan, ports: TritonPorts) -> list[str]:
-    """Return the arguments with which `main` becomes the server that plan and ports describe."""
+    """Return the arguments with which `main` becomes the server that plan and ports describe.
+
+    It ends with the process that calls this.
+    """
     arguments = {
         "grpc-port": ports.grpc,
         "http-port": ports.http,
@@ -284,12 +287,13 @@ def triton_arguments(plan: TritonPlan, ports: TritonPorts) -> list[str]:
         "niceness": plan.niceness,
         "cache-bytes": plan.cache_bytes,
         "trace-url": plan.trace_url,
+        "parent-pid": os.getpid(),
         **({"weights": plan.weights} if plan.weights is not None else {}),
     }
     return [f"--{name}={value}" for name, value in arguments.items()]
 
 
-def _parse(arguments: Sequence[str]) -> tuple[TritonPlan, TritonPorts]:
+def _parse(arguments: Sequence[str]) -> tuple[TritonPlan, TritonPorts, int]:
     usual = TritonPlan()
     parser = argparse.ArgumentParser(prog="python -m servers.local.triton", description=__doc__)
     for name in ("grpc-port", "http-port", "metrics-port"):
@@ -302,6 +306,7 @@ def _parse(arguments: Sequence[str]) -> tuple[TritonPlan, TritonPorts]:
     parser.add_argument("--cache-bytes", type=int, default=usual.cache_bytes)
     parser.add_argument("--trace-url", default=usual.trace_url)
     parser.add_argument("--weights", type=Path)
+    parser.add_argument("--parent-pid", type=int, required=True)
     given = parser.parse_args(arguments)
     plan = TritonPlan(
         given.environment.absolute(),
@@ -313,17 +318,20 @@ def _parse(arguments: Sequence[str]) -> tuple[TritonPlan, TritonPorts]:
         given.trace_url,
         given.weights.absolute() if given.weights else None,
     )
-    return plan, TritonPorts(given.grpc_port, given.http_port, given.metrics_port)
+    return plan, TritonPorts(given.grpc_port, given.http_port, given.metrics_port), given.parent_pid
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Become Triton: set what the kernel shall do when the parent ends, lower the priority, exec."""
-    plan, ports = _parse(sys.argv[1:] if arguments is None else arguments)
+    plan, ports, parent_pid = _parse(sys.argv[1:] if arguments is None else arguments)
     try:
         command, environment = triton_command(plan, ports), triton_environment(plan)
     except TritonError as error:
         sys.exit(str(error))
-    die_with_parent()
+    try:
+        die_with_parent(parent_pid)
+    except ParentGone as error:
+        sys.exit(str(error))
     os.nice(plan.niceness)
     # Its Python backend looks for `triton_models` in the working folder alone, whatever PYTHONPATH says.
     os.chdir(ROOT)

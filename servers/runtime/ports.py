@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 METRICS_PORT_OFFSET = 1000
+HIGHEST_PORT = 65535
 
 PORTS: Mapping[str, int] = {
     "market_data": 8001,

@@ -20,6 +20,10 @@ class PortTaken(Exception):
         self.port = port
 
 
+class ParentGone(Exception):
+    """The process that started this one has ended before this one could be tied to it."""
+
+
 def port_owner(port: int) -> str:
     """Return pid and command of who listens on TCP `port`, as far as this user may see."""
     import psutil
@@ -36,18 +40,22 @@ def port_owner(port: int) -> str:
     return "nobody that can be seen: the address cannot be bound"
 
 
-def die_with_parent() -> None:
+def die_with_parent(pid: int) -> None:
     """Ask the kernel for SIGTERM when the thread that started this process ends. Linux only.
 
-    Raises ProcessLookupError when the parent is gone already.
+    Args:
+        pid: of the process that started this one. It says so itself: whether it is gone already cannot be
+            told from `getppid`, which is 1 for an orphan and for a child of a container's first process.
+
+    Raises ParentGone when it has ended already.
     """
     if not sys.platform.startswith("linux"):
         return
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
-    if os.getppid() == 1:
-        raise ProcessLookupError("the parent process is gone")
+    if os.getppid() != pid:
+        raise ParentGone(f"process {pid}, which started this one, is gone")
 
 
 def on_stop_signals(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:

@@ -15,7 +15,7 @@ from servers.runtime.channels import Channels
 from servers.runtime.component import Component, Context
 from servers.runtime.health import Health
 from servers.runtime.logs import route_library_logs
-from servers.runtime.process import PortTaken, die_with_parent, exit_within, on_stop_signals
+from servers.runtime.process import ParentGone, PortTaken, die_with_parent, exit_within, on_stop_signals
 from servers.runtime.running import RunningServer
 from servers.runtime.security import SecurityError, certificates_of
 from servers.runtime.settings import ServerSettings
@@ -92,8 +92,8 @@ def run(name: str, settings_type: type[SettingsT], build: Build[SettingsT]) -> N
     faulthandler.enable()  # a crash below Python leaves its stack in the log
     try:
         settings = load_settings(name, settings_type, sys.argv[1:], os.environ)
-        if settings.die_with_parent:
-            die_with_parent()
+        if settings.parent_pid is not None:
+            die_with_parent(settings.parent_pid)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             code = runner.run(_serve(name, settings, build))
         if settings.tls_dir is not None:
@@ -104,6 +104,8 @@ def run(name: str, settings_type: type[SettingsT], build: Build[SettingsT]) -> N
         code = _say(name, error, EXIT_WRONG_SETTINGS)
     except PortTaken as error:
         code = _say(name, error, EXIT_PORT_TAKEN)
+    except ParentGone as error:
+        code = _say(name, error, EXIT_STOPPED)
     sys.exit(code)
 
 

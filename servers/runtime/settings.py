@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field, PrivateAttr
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from servers.runtime.logs import LogFormat
-from servers.runtime.ports import METRICS_PORT_OFFSET, PORTS, default_address
+from servers.runtime.ports import HIGHEST_PORT, METRICS_PORT_OFFSET, PORTS, default_address
 
 
 def _pairs(value: Any) -> Any:
@@ -43,7 +43,7 @@ def _role_table(value: Any) -> Any:
 
 Peers = Annotated[dict[str, str], NoDecode, BeforeValidator(_pairs)]
 Roles = Annotated[dict[str, frozenset[str]], NoDecode, BeforeValidator(_role_table)]
-Port = Annotated[int, Field(ge=0, le=65535)]
+Port = Annotated[int, Field(ge=0, le=HIGHEST_PORT)]
 
 
 class ServerSettings(BaseSettings):
@@ -94,8 +94,8 @@ class ServerSettings(BaseSettings):
     concurrency_least: int = Field(64, gt=0, description="unary calls at once, never limited below")
     concurrency_most: int = Field(4096, gt=0, description="unary calls at once, never above")
 
-    die_with_parent: bool = Field(
-        False, description="stop when the process that started this one dies (Linux)"
+    parent_pid: int | None = Field(
+        None, gt=0, description="id of the process that starts this one: stop when that one dies (Linux)"
     )
 
     _origins: dict[str, str] = PrivateAttr(default_factory=dict)

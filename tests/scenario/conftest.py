@@ -22,12 +22,12 @@ COMMAND = (sys.executable, "-m", "servers.local.command")
 SESSION_DATE = "2026-11-23"
 """The same session every day: a test must not meet another market tomorrow."""
 _BOUND = """
-import runpy
+import runpy, sys
 from servers.runtime.process import die_with_parent
-die_with_parent()
+die_with_parent(int(sys.argv.pop(1)))
 runpy.run_module("servers.local.command", run_name="__main__", alter_sys=True)
 """
-BOUND_COMMAND = (sys.executable, "-c", _BOUND)
+BOUND_COMMAND = (sys.executable, "-c", _BOUND, str(os.getpid()))
 """The same command, which ends when the process that started it does: a killed test run leaves no mesh."""
 START_SECONDS = 90.0
 STOP_SECONDS = 60.0

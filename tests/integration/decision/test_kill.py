@@ -56,7 +56,7 @@ class KillableMesh(TradingMesh):
             "retry_seconds": "0.1",
             "longest_horizon_seconds": "240",
             "cool_down_seconds": "60",
-            "die_with_parent": "true",
+            "parent_pid": str(os.getpid()),
         }
         environment = {f"TAPELINE_DECISION_{field.upper()}": text for field, text in settings.items()}
         path = os.pathsep.join(map(str, (CRASH_FOLDER, ROOT, ROOT / "protos")))

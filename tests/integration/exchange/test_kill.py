@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import random
 import subprocess
 import sys
@@ -26,7 +27,9 @@ def launch(folder: Path, port: int) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "servers.exchange", "--port", str(port), "--metrics-port", "0"]
     command += ["--data-dir", str(folder), "--speed", "300", "--date", "2026-11-23", "--symbols", "ACME"]
     return subprocess.Popen(
-        [*command, "--log-level", "error", "--die-with-parent"], cwd=ROOT, stdin=subprocess.DEVNULL
+        [*command, "--log-level", "error", "--parent-pid", str(os.getpid())],
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
     )
 
 

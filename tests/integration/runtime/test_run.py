@@ -150,8 +150,8 @@ def test_help_shows_defaults_and_units(start: Start) -> None:
 def test_it_stops_when_its_parent_is_killed(tmp_path: Path) -> None:
     log = tmp_path / "log"
     program = (
-        "import subprocess, sys, time\n"
-        f"subprocess.Popen([sys.executable, {str(SCRIPT)!r}, 'quiet', '--die-with-parent'],"
+        "import os, subprocess, sys, time\n"
+        f"subprocess.Popen([sys.executable, {str(SCRIPT)!r}, 'quiet', '--parent-pid', str(os.getpid())],"
         f" stderr=open({str(log)!r}, 'w'), stdout=subprocess.DEVNULL)\n"
         "time.sleep(60)"
     )
@@ -163,6 +163,14 @@ def test_it_stops_when_its_parent_is_killed(tmp_path: Path) -> None:
         assert "stopped" in eventually_in(log, "stopped")
     finally:
         parent.kill()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="PR_SET_PDEATHSIG is Linux's")
+def test_it_ends_at_once_when_its_parent_is_gone_already(start: Start) -> None:
+    process = start("quiet", "--parent-pid", "1")
+    _, said = process.communicate(timeout=SECONDS)
+    assert process.returncode == 0
+    assert said.splitlines() == ["quiet: process 1, which started this one, is gone"]
 
 
 def eventually_in(log: Path, event: str) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -31,8 +32,8 @@ def test_a_plan_and_its_ports_survive_being_written_as_arguments(environment: Pa
         trace_url="http://127.0.0.1:4318/v1/traces",
         weights=environment / "weights",
     )
-    assert launch._parse(launch.triton_arguments(plan, PORTS)) == (plan, PORTS)
-    assert launch._parse(launch.triton_arguments(TritonPlan(), PORTS)) == (TritonPlan(), PORTS)
+    assert launch._parse(launch.triton_arguments(plan, PORTS)) == (plan, PORTS, os.getpid())
+    assert launch._parse(launch.triton_arguments(TritonPlan(), PORTS)) == (TritonPlan(), PORTS, os.getpid())
 
 
 def test_a_cache_and_traces_are_asked_for_only_when_the_plan_says_so(environment: Path) -> None:
