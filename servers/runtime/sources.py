@@ -12,12 +12,14 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import EnvSettingsSource, SettingsError
 
-from servers.runtime.ports import PORTS
+from servers.runtime.ports import HIGHEST_PORT, METRICS_PORT_OFFSET, PORTS
 from servers.runtime.settings import ServerSettings
 
 CONFIG_VARIABLE = "TAPELINE_CONFIG"
 COMMON_TABLE = "common"
 """The TOML table whose keys hold for every server that does not say otherwise in its own table."""
+OTHER_TABLES = ("telemetry",)
+"""Tables of servers without a port of their own in PORTS: the trace receiver."""
 
 SettingsT = TypeVar("SettingsT", bound=ServerSettings)
 
@@ -50,6 +52,7 @@ def load_settings(
 
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
+    mistakes: list[str] = []
 
     def take(found: Mapping[str, Any], origin: Mapping[str, str]) -> None:
         values.update(found)
@@ -58,15 +61,22 @@ def load_settings(
     if name in PORTS and not fields["port"].default:
         take({"port": PORTS[name]}, {"port": "default"})
     if config:
-        take(*_from_toml(Path(config), name, fields))
+        tables = _read_toml(Path(config))
+        mistakes += _misnamed(tables, config, name)
+        for table, known in ((COMMON_TABLE, ServerSettings.model_fields), (name, fields)):
+            found = _table(tables, table)
+            mistakes += [f"{config}: [{table}] {key}: no such setting" for key in found if key not in known]
+            take(found, dict.fromkeys(found, f"{config} [{table}]"))
     variables = {
         key.removeprefix(prefix).lower(): value
         for key, value in environment.items()
         if key.startswith(prefix)
     }
-    for field in variables:
-        if field not in fields:
-            raise WrongSettings(f"{prefix}{field.upper()}: no such setting of {name}")
+    mistakes += [
+        f"{prefix}{field.upper()}: no such setting of {name}" for field in variables if field not in fields
+    ]
+    if mistakes:
+        raise WrongSettings("\n".join(mistakes))
     take(_decode(settings_type, variables), {field: prefix + field.upper() for field in variables})
     given = {field: text for field, text in flags.items() if text is not None}
     take(_decode(settings_type, given), {field: flag(field) for field in given})
@@ -75,6 +85,9 @@ def load_settings(
     except ValidationError as error:
         raise WrongSettings(_explain(error, origins)) from error
     settings._origins.update(origins)
+    mistakes += _unreachable(settings)
+    if mistakes:
+        raise WrongSettings("\n".join(mistakes))
     return settings
 
 
@@ -111,24 +124,50 @@ def _default_text(name: str, field: str, info: FieldInfo) -> str:
     return f"default: {'unset' if default is None or default == {} else default}"
 
 
-def _from_toml(
-    path: Path, name: str, fields: Mapping[str, FieldInfo]
-) -> tuple[dict[str, Any], dict[str, str]]:
+def _read_toml(path: Path) -> Mapping[str, Any]:
     try:
-        tables = tomllib.loads(path.read_text())
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise WrongSettings(f"{path}: {error.strerror}") from error
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise WrongSettings(f"{path}: {error}") from error
-    values: dict[str, Any] = {}
-    origins: dict[str, str] = {}
-    for table, known in ((COMMON_TABLE, ServerSettings.model_fields), (name, fields)):
-        for key, value in tables.get(table, {}).items():
-            if key not in known:
-                raise WrongSettings(f"{path}: [{table}] {key}: no such setting")
-            values[key] = value
-            origins[key] = f"{path} [{table}]"
-    return values, origins
+
+
+def _table(tables: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    table = tables.get(name, {})
+    return table if isinstance(table, dict) else {}
+
+
+def _misnamed(tables: Mapping[str, Any], path: str, name: str) -> list[str]:
+    """Say what at the top of a file is no server's table: one file serves all, so `[rsik]` is a mistake."""
+    known = {COMMON_TABLE, name, *PORTS, *OTHER_TABLES}
+    mistakes = []
+    for key, value in tables.items():
+        if not isinstance(value, dict):
+            mistakes.append(f"{path}: {key}: a setting stands in a table, [{COMMON_TABLE}] or a server's own")
+        elif key not in known:
+            mistakes.append(f"{path}: [{key}]: no such server; there are {', '.join(sorted(known))}")
+    return mistakes
+
+
+def _unreachable(settings: ServerSettings) -> list[str]:
+    """Say which addresses cannot be meant."""
+    mistakes = []
+    for peer, address in settings.peers.items():
+        host, _, port = address.rpartition(":")
+        if peer not in PORTS:
+            mistakes.append(
+                f"peers (from {settings.origin('peers')}): {peer!r} is no server; there are"
+                f" {', '.join(sorted(PORTS))}"
+            )
+        elif not host or not port.isdecimal() or not 0 < int(port) <= HIGHEST_PORT:
+            mistakes.append(f"peers (from {settings.origin('peers')}): {peer}={address!r} is not host:port")
+    if settings.resolved_metrics_port() > HIGHEST_PORT:
+        mistakes.append(
+            f"port (from {settings.origin('port')}): {settings.port} leaves no port + {METRICS_PORT_OFFSET}"
+            " for /metrics; set metrics_port"
+        )
+    return mistakes
 
 
 class _Texts(EnvSettingsSource):

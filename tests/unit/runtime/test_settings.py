@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import Field
 
+from servers.runtime.ports import PORTS
 from servers.runtime.settings import ServerSettings
 from servers.runtime.sources import WrongSettings, load_settings, make_parser
 
@@ -21,7 +22,7 @@ def config(tmp_path: Path) -> Path:
     path.write_text(
         '[common]\nlog_level = "debug"\ndrain_seconds = 1\n'
         '[shop]\nshelf_count = 5\ndrain_seconds = 2.5\npeers = { risk = "10.0.0.1:8003" }\n'
-        "[other]\nanything = 1\n"
+        "[orders]\nanything = 1\n"
     )
     return path
 
@@ -97,6 +98,24 @@ def test_the_port_of_a_known_server_is_its_default() -> None:
         (("--config", "/nowhere.toml"), {}, "/nowhere.toml: No such file"),
         ((), {"TAPELINE_SHOP_NAMES": "ann"}, "names"),
         (("--trace-sample-ratio", "2"), {}, "trace_sample_ratio"),
+        (
+            ("--peers", "market-data=127.0.0.1:8001"),
+            {},
+            r"peers \(from --peers\): 'market-data' is no server; there are .*market_data",
+        ),
+        *(
+            (
+                ("--peers", f"risk={address}"),
+                {},
+                rf"peers \(from --peers\): risk='{address}' is not host:port",
+            )
+            for address in ("127.0.0.1", ":8003", "127.0.0.1:0", "127.0.0.1:65536", "127.0.0.1:x")
+        ),
+        (
+            (),
+            {"TAPELINE_SHOP_PORT": "65000"},
+            r"port \(from TAPELINE_SHOP_PORT\): 65000 leaves no port \+ 1000 for /metrics",
+        ),
     ],
 )
 def test_a_mistake_is_named_with_its_origin(
@@ -113,13 +132,41 @@ def test_a_mistake_is_named_with_its_origin(
         ("[common]\nshelf_count = 1\n", r"\[common\] shelf_count: no such setting"),
         ("[shop\n", "mesh.toml: "),
         ('[shop]\nshelf_count = "x"\n', r"mesh.toml \[shop\]"),
+        ("[rsik]\ncollar_bps = 1\n", r"mesh.toml: \[rsik\]: no such server; there are common, .*risk"),
+        ('log_level = "debug"\n', r"mesh.toml: log_level: a setting stands in a table, \[common\] or"),
+        ("common = 3\n", r"mesh.toml: common: a setting stands in a table"),
+        ("[common]\n# caf\xe9\n", r"mesh.toml: .*can't decode byte 0xe9"),
     ],
 )
 def test_a_wrong_file_is_named(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "mesh.toml"
-    path.write_text(text)
+    path.write_text(text, encoding="latin-1")
     with pytest.raises(WrongSettings, match=message):
         load("--config", str(path))
+
+
+def test_every_wrong_name_has_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "mesh.toml"
+    path.write_text("[rsik]\n[common]\nshelf_count = 1\n[shop]\nshelves = 1\n")
+    with pytest.raises(WrongSettings) as wrong:
+        load("--config", str(path), TAPELINE_SHOP_SHELVES="1", TAPELINE_SHOP_PROT="1")
+    assert [line.partition(": no such")[0] for line in str(wrong.value).splitlines()] == [
+        f"{path}: [rsik]",
+        f"{path}: [common] shelf_count",
+        f"{path}: [shop] shelves",
+        "TAPELINE_SHOP_SHELVES",
+        "TAPELINE_SHOP_PROT",
+    ]
+
+
+def test_one_file_serves_every_server_and_the_trace_receiver(tmp_path: Path) -> None:
+    path = tmp_path / "mesh.toml"
+    path.write_text("".join(f"[{server}]\n" for server in (*PORTS, "telemetry", "shop", "common")))
+    assert load("--config", str(path)).shelf_count == 3
+
+
+def test_a_port_at_the_top_takes_metrics_elsewhere() -> None:
+    assert load("--port", "65000", "--metrics-port", "64000").resolved_metrics_port() == 64000
 
 
 def test_an_unknown_flag_ends_with_usage(capsys: pytest.CaptureFixture[str]) -> None:
