@@ -34,7 +34,6 @@ DISTRIBUTIONS = (
     "exchange_calendars",
 )
 LEAST_FREE_BYTES = 1 << 30
-SECRET_WORDS = ("password", "secret", "token", "dsn")
 
 
 @dataclass(frozen=True)
@@ -121,9 +120,7 @@ def _print_settings(console: Console, server: str, environment: Mapping[str, str
     for heading in ("setting", "value", "origin"):
         table.add_column(heading)
     for field in type(settings).model_fields:
-        is_secret = any(word in field for word in SECRET_WORDS)
-        value = getattr(settings, field)
-        table.add_row(field, "********" if is_secret and value else str(value), settings.origin(field))
+        table.add_row(field, str(getattr(settings, field)), settings.origin(field))
     console.print(table)
 
 

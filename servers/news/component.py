@@ -40,7 +40,8 @@ class NewsServer:
         self._settings = settings
         self._context = context
         self._store = SqlPostStore(
-            settings.database_url or f"sqlite:///{(settings.data_dir / 'news.db').absolute()}"
+            settings.database_url.get_secret_value()
+            or f"sqlite:///{(settings.data_dir / 'news.db').absolute()}"
         )
         log = context.telemetry.log
         self._market = GrpcMarket(context.channels, log)
@@ -52,7 +53,7 @@ class NewsServer:
             tracing=NewsSpans(context.telemetry.tracer),
             clock=context.wall_clock,
             log=log,
-            salt=settings.author_salt,
+            salt=settings.author_salt.get_secret_value(),
         )
         self._reading = ReadingLoop(
             self.engine,

@@ -28,11 +28,13 @@ class NewsSettings(ServerSettings):
     file_speed: float = Field(
         0.0, ge=0, description="seconds of the file's time in a second; 0 as fast as posts are taken"
     )
-    database_url: str = Field(
-        "", description="SQLAlchemy URL of the posts; empty: news.db (SQLite) in data_dir"
+    database_url: SecretStr = Field(
+        SecretStr(""), description="SQLAlchemy URL of the posts; empty: news.db (SQLite) in data_dir"
     )
-    author_salt: str = Field(
-        "tapeline", min_length=1, description="secret that author ids are hashed with; set one of your own"
+    author_salt: SecretStr = Field(
+        SecretStr("tapeline"),
+        min_length=1,
+        description="secret that author ids are hashed with; set one of your own",
     )
     retention_days: float = Field(30.0, gt=0, description="posts are deleted after so long, wall time")
     expiry_check_seconds: float = Field(600.0, gt=0, description="between two looks for posts to delete")
