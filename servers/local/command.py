@@ -92,7 +92,7 @@ def up(
     port_base: Annotated[
         int,
         typer.Option(
-            "--port-base", help="8000 gives ports 8001 to 8013; 0 picks free ones.", min=0, max=55000
+            "--port-base", help="8000 gives the documented ports; 0 picks free ones.", min=0, max=55000
         ),
     ] = 8000,
     free_run: Annotated[

@@ -19,6 +19,7 @@ LONGEST_PAUSE_SECONDS = 5.0
 CALM_SECONDS = 10.0
 """A server that ran this long starts again with the first pause."""
 WRONG_SETTINGS_EXIT = 2
+CANNOT_START_EXIT = 126
 LOG_LINE_LIMIT = 1 << 20
 
 
@@ -47,6 +48,11 @@ class ServerProcess:
         changed: called when its pid has changed.
         arguments: what follows the module on its command line.
         logs: how much of what it prints is kept.
+
+    Attributes:
+        is_settled: set it once the server has served: wrong settings, a file that was changed since, are then
+            worth another try, and no longer the end of it.
+        failure: why it is not started again; None while it is.
     """
 
     def __init__(
@@ -76,6 +82,7 @@ class ServerProcess:
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self.failure: str | None = None
+        self.is_settled = False
         self._last_line = ""
 
     def start(self) -> None:
@@ -87,7 +94,8 @@ class ServerProcess:
         self._stopping.set()
         process = self._process
         if process is not None and process.returncode is None:
-            process.send_signal(signal.SIGTERM)
+            with contextlib.suppress(ProcessLookupError):
+                process.send_signal(signal.SIGTERM)
             try:
                 async with asyncio.timeout(timeout_seconds):
                     await process.wait()
@@ -102,10 +110,14 @@ class ServerProcess:
         pause = FIRST_PAUSE_SECONDS
         while not self._stopping.is_set():
             started = time.monotonic()
-            code = await self._run_once()
+            try:
+                code = await self._run_once()
+            except OSError as error:  # no memory, no more processes: that may pass
+                code = CANNOT_START_EXIT
+                self._listener.notice(self.name, f"cannot be started: {error}")
             if self._stopping.is_set():
                 return
-            if code == WRONG_SETTINGS_EXIT:
+            if code == WRONG_SETTINGS_EXIT and not self.is_settled:
                 self.failure = f"{self.name} refuses to start: {self._last_line or self._log_path}"
                 self._listener.notice(self.name, self.failure)
                 return

@@ -133,7 +133,10 @@ class Supervisor:
         for name in STOP_ORDER:
             process = self._processes.get(name)
             if process is not None:
-                await process.stop(STOP_SECONDS)
+                try:
+                    await process.stop(STOP_SECONDS)
+                except OSError as error:  # the others are stopped too
+                    self._listener.notice(name, f"could not be stopped: {error!r}")
         self._processes.clear()
         self._is_stopped = True
         self.mesh_path.unlink(missing_ok=True)
@@ -155,6 +158,8 @@ class Supervisor:
         if waiting:
             reason = f"logs are in {self.plan.run_folder / 'logs'}"
             raise MeshError(f"not ready within {timeout_seconds:g} s: {', '.join(sorted(waiting))}. {reason}")
+        for process in self._processes.values():
+            process.is_settled = True
 
     def restarts(self) -> Mapping[str, int]:
         """Return how often each server was started again."""

@@ -110,7 +110,10 @@ def _tls(folder: Path | None, servers: tuple[str, ...]) -> MeshTls | None:
 
 
 async def bring_up(options: UpOptions, console: Console) -> int:
-    """Run the mesh until Ctrl-C or SIGTERM, or to the end of the demonstration; return the exit code."""
+    """Run the mesh until Ctrl-C or SIGTERM, or to the end of the demonstration; return the exit code.
+
+    Who stops it before it is ready, or before the demonstration has ended, gets CancelledError.
+    """
     with hold_folder(options.data):
         # Only now: planning empties the folder of a demonstration and opens the journal of a replay.
         return await _run(await make_plan(options), options, console)
@@ -121,6 +124,7 @@ async def _run(plan: MeshPlan, options: UpOptions, console: Console) -> int:
         console.print(str(plan.tls), highlight=False)
     console.print(f"Starting the mesh in {plan.run_folder} ...", highlight=False)
     code = 0
+    is_cut_short = True
     try:
         async with Supervisor(plan, _Teller(console, options.is_verbose)) as supervisor:
             try:
@@ -128,6 +132,7 @@ async def _run(plan: MeshPlan, options: UpOptions, console: Console) -> int:
                 console.print(await servers_table(supervisor.mesh))
                 if options.is_demo:
                     code = await _demonstrate(supervisor, options, console)
+                is_cut_short = False
                 if not (options.is_demo and options.exit_after):
                     if not options.is_demo:
                         console.print(_invitation(options), highlight=False)
@@ -135,7 +140,9 @@ async def _run(plan: MeshPlan, options: UpOptions, console: Console) -> int:
             finally:
                 console.print("Stopping the mesh ...", highlight=False)
     except asyncio.CancelledError:
-        pass  # asked to stop
+        if is_cut_short:
+            console.print("Stopped before it was done.", highlight=False)
+            raise
     console.print("Stopped.", highlight=False)
     return code
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -95,6 +96,34 @@ async def test_one_that_refuses_its_settings_is_not_started_again(tmp_path: Path
     assert process.failure == "choosy refuses to start: wrong settings"
     assert process.restarts == 0
     await process.stop(10)
+
+
+async def test_one_that_has_served_is_tried_again_until_its_settings_are_mended(tmp_path: Path) -> None:
+    ear = Ear()
+    process = process_of(tmp_path, "choosy", ear)
+    process.is_settled = True
+    process.start()
+    await until(lambda: process.restarts >= 2)
+    assert process.failure is None
+    (tmp_path / "choosy_server.py").write_text(SCRIPTS["steady"])
+    await until(lambda: "up" in ear.lines)
+    await process.stop(10)
+    assert ear.notices[0] == "ended with exit code 2; starts again in 0.1 s"
+
+
+async def test_one_that_cannot_be_started_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ear = Ear()
+    process = process_of(tmp_path, "steady", ear)
+    python = sys.executable
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "nowhere"))
+    process.start()
+    await until(lambda: process.restarts >= 1)
+    monkeypatch.setattr(sys, "executable", python)
+    await until(lambda: ear.lines == ["up"])
+    await process.stop(10)
+    assert ear.notices[0].startswith("cannot be started: [Errno 2] No such file or directory")
 
 
 async def test_one_that_does_not_stop_is_killed_and_told_of(tmp_path: Path) -> None:
