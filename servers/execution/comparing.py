@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from servers.execution.domain.events import ExecutionState
 from servers.execution.domain.experiments import Experiment, ExperimentBook, stratum_of
+from servers.execution.domain.impact import ImpactModel
 from servers.execution.domain.parameters import DAY_NANOS, HOUR_NANOS
 from servers.execution.domain.parent import ParentOrder
 from servers.execution.domain.report import ExecutionReport
@@ -30,11 +31,17 @@ class Comparison:
 
 
 def compare_parents(
-    parents: Iterable[ParentOrder], experiments: ExperimentBook, name: str, account: str, symbol: str
+    parents: Iterable[ParentOrder],
+    experiments: ExperimentBook,
+    impact: ImpactModel,
+    name: str,
+    account: str,
+    symbol: str,
 ) -> Comparison:
     """Return what finished parents cost by algorithm. Blocks: run it beside the event loop.
 
     Args:
+        impact: says what trading the rest that a parent left would cost.
         name: of an experiment, empty for all parents; `account` and `symbol` likewise.
 
     Raises NotFound EXPERIMENT_NOT_FOUND.
@@ -49,7 +56,7 @@ def compare_parents(
         and (not symbol or parent.parameters.symbol == symbol)
         and (experiment is None or parent.parameters.experiment == experiment)
     ]
-    orders = [order for order in map(finished_order, chosen) if order is not None]
+    orders = [order for order in (finished_order(parent, impact) for parent in chosen) if order is not None]
     differences = compare(
         orders,
         planned_count=experiment.planned_parent_count if experiment else 0,
@@ -63,16 +70,19 @@ def compare_parents(
         len({order.session for order in orders}),
         len(chosen) - len(orders),
         experiment,
-        "Shortfall is of the whole quantity, the unfilled rest at the last price; compared within strata of"
-        " symbol, side and size. Buckets beside the first are looked at all together: p counts every look.",
+        "Shortfall is of the whole quantity, the unfilled rest at the last price and the impact of trading it"
+        f" at once ({impact.name}); compared within strata of symbol, side and size. Buckets beside the first"
+        " are looked at all together: p counts every look.",
     )
 
 
-def finished_order(parent: ParentOrder) -> FinishedOrder | None:
+def finished_order(parent: ParentOrder, impact: ImpactModel) -> FinishedOrder | None:
     """Return the row of a parent; None while it has no report, and where it was refused or never arrived.
 
     What was cancelled counts with the rest that it left, and what filled nothing with all of it: who drops
-    bad executions compares good ones.
+    bad executions compares good ones. To the report's shortfall comes what trading the rest at once would
+    cost by the impact model: an algorithm must not look cheap for what it left undone. Nothing comes where
+    the symbol's daily volume is not known.
     """
     report = parent.report
     if report is None or parent.state is ExecutionState.REJECTED or not parent.arrival_time_nanos:
@@ -82,6 +92,9 @@ def finished_order(parent: ParentOrder) -> FinishedOrder | None:
         return None
     parameters, plan = parent.parameters, parent.plan
     notional_attos = decision.price_nanos * parent.quantity_nanos
+    clean_up_attos = impact.cost_attos(
+        report.residual_quantity_nanos, decision.price_nanos, plan.median_daily_volume
+    )
     close, median = plan.session_close_time_nanos, plan.median_daily_volume
     opened = plan.session_open_time_nanos or plan.curve_open_time_nanos
     passed = (parent.arrival_time_nanos - opened) / (close - opened) if 0 < opened < close else None
@@ -96,7 +109,7 @@ def finished_order(parent: ParentOrder) -> FinishedOrder | None:
             if assignment is not None
             else stratum_of(parameters.symbol, parameters.side, parent.quantity_nanos, median)
         ),
-        shortfall_bps=report.shortfall.total_e18 / notional_attos * 1e4,
+        shortfall_bps=(report.shortfall.total_e18 + clean_up_attos) / notional_attos * 1e4,
         tracking_error_bps=abs(vwap.slippage_bps) if vwap and parent.filled_quantity_nanos else math.nan,
         filled_share=parent.filled_quantity_nanos / parent.quantity_nanos,
         size_share=parent.quantity_nanos / NANO / median if median > 0 else None,

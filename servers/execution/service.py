@@ -174,6 +174,7 @@ class ExecutionService(execution_service_pb2_grpc.ExecutionServiceServicer):
             compare_parents,
             parents,
             self._engine.experiments,
+            self._engine.book.tuning.impact,
             request.experiment,
             request.account,
             request.symbol,

@@ -25,6 +25,7 @@ from servers.execution.domain.experiments import (
     drawn_algorithm,
     stratum_of,
 )
+from servers.execution.domain.impact import ImpactModel
 from servers.execution.domain.parameters import Algorithm, Parameters
 from servers.execution.ports import VolumeCurve
 from servers.model.errors import AlreadyExists, InvalidInput, NotFound, Unavailable
@@ -34,6 +35,7 @@ from servers.tca import Dimension, Verdict
 
 PAIR = (Algorithm.TWAP, Algorithm.STATIC_VWAP)
 TRIAL = Experiment("trial", PAIR, 7).checked()
+IMPACT = ImpactModel()
 FLAT = VolumeCurve([1 / 78] * 78, 300 * NANO, 60, 1_000_000.0)
 
 
@@ -165,12 +167,15 @@ async def test_a_parent_that_filled_nothing_counts_with_all_that_it_left(make_wo
     execution_id = await world.start(asked(limit_price_nanos=20 * NANO))
     await world.run(60 + 60 + 130)
     parent = world.book.parents[execution_id]
-    order = finished_order(parent)
+    order = finished_order(parent, IMPACT)
     assert order is not None
     assert (order.filled_share, math.isnan(order.tracking_error_bps)) == (0.0, True)
     notional = parent.report.benchmark("decision").price_nanos * parent.quantity_nanos
-    assert order.shortfall_bps == pytest.approx(parent.report.shortfall.total_e18 / notional * 1e4)
-    comparison = compare_parents([parent], world.engine.experiments, "trial", "", "")
+    report_bps = parent.report.shortfall.total_e18 / notional * 1e4
+    # The square root of 3,000 of the median day's million shares, two thirds of it on average on the way.
+    clean_up_bps = 0.7 * 0.015 * math.sqrt(0.003) * 2 / 3 * 1e4
+    assert order.shortfall_bps == pytest.approx(report_bps + clean_up_bps, rel=1e-5)
+    comparison = compare_parents([parent], world.engine.experiments, IMPACT, "trial", "", "")
     assert (comparison.order_count, comparison.left_out_count) == (1, 0)
 
 
@@ -184,13 +189,13 @@ async def test_finished_parents_are_compared_and_too_few_claim_nothing(make_worl
     await world.start(asked(quantity=9_000), "r9")
     await world.run(60 + 60 + 4 * 130)
     parents = list(world.book.parents.values())
-    comparison = compare_parents(parents, world.engine.experiments, "trial", "", "")
+    comparison = compare_parents(parents, world.engine.experiments, IMPACT, "trial", "", "")
     assert (comparison.order_count, comparison.session_count, comparison.left_out_count) == (4, 1, 1)
     assert {one.verdict for one in comparison.differences} == {Verdict.TOO_EARLY}
     assert {(one.first, one.second) for one in comparison.differences} == {("static_vwap", "twap")}
     everything = [one for one in comparison.groups if one.dimension is Dimension.ALL]
     assert [(one.algorithm, one.order_count) for one in everything] == [("static_vwap", 2), ("twap", 2)]
-    order = finished_order(world.book.parents[ids[0]])
+    order = finished_order(world.book.parents[ids[0]], IMPACT)
     assert order is not None
     report = world.book.parents[ids[0]].report
     notional = report.benchmark("decision").price_nanos * 3_000 * NANO
@@ -200,7 +205,7 @@ async def test_finished_parents_are_compared_and_too_few_claim_nothing(make_worl
     message = comparison_to_wire(comparison)
     assert message.experiment.planned_parent_count == 80
     assert len(message.differences) == len(comparison.differences)
-    assert compare_parents(parents, world.engine.experiments, "", "demo", "OTHER").order_count == 0
+    assert compare_parents(parents, world.engine.experiments, IMPACT, "", "demo", "OTHER").order_count == 0
     with pytest.raises(NotFound) as refusal:
-        compare_parents(parents, world.engine.experiments, "other", "", "")
+        compare_parents(parents, world.engine.experiments, IMPACT, "other", "", "")
     assert refusal.value.reason == "EXPERIMENT_NOT_FOUND"
