@@ -13,7 +13,7 @@ BASE_PYTHON ?= $(firstword $(shell command -v python3.11 python3))
 PROTOS := $(shell find protos/tapeline -type d ! -name __pycache__ -o -name '*.proto')
 NATIVE := $(shell find native -type d ! -name __pycache__ -o -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
 
-CONVERSION := $(addprefix triton_models/,checkpoint.py graph.py prepare.py prompt.py quantised.py smoothing.py weights.py calibration/maxima.npz)
+CONVERSION := $(addprefix triton_models/,adapter.py checkpoint.py graph.py prepare.py prompt.py quantised.py smoothing.py weights.py calibration/maxima.npz head/adapter.npz)
 
 MODULES := $(patsubst native/%.pyx,native.%,$(wildcard native/*.pyx))
 

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from gguf import GGUFReader
-from gguf.quants import dequantize
 from numpy.typing import NDArray
 
 Matrix = NDArray[np.float32]
@@ -73,6 +71,10 @@ def installed_checkpoint() -> Path:
 
 def read_checkpoint(path: Path) -> Checkpoint:
     """Return the dequantised weights. Raises ValueError for an architecture other than Llama's."""
+    # Here, so that the servers' environment, which converts nothing, can speak of checkpoints.
+    from gguf import GGUFReader
+    from gguf.quants import dequantize
+
     reader = GGUFReader(str(path))
 
     def fact(name: str) -> object:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from triton_models.head import HEAD_FILE, LAYERS, Head, state_vector
+from triton_models.head import HEAD_FILE, Head
 from triton_models.hostile import SHRINKAGE, without_label_words, without_orders
 from triton_models.prompt import CHARACTERS_READ, one_line
 from triton_models.reader import Reader, Reals
@@ -23,7 +23,7 @@ class Classifier:
 
     def __init__(self, folder: Path, graph_name: str, threads: int, head_path: Path = HEAD_FILE) -> None:
         self._head = Head.load(head_path)
-        self._reader = Reader(folder, graph_name, threads or None, LAYERS)
+        self._reader = Reader(folder, graph_name, threads or None)
 
     @property
     def head_name(self) -> str:
@@ -49,4 +49,4 @@ class Classifier:
 
     def _read(self, texts: list[str]) -> Reals:
         # The head sees of a text what the decoder sees.
-        return self._head.scores(state_vector(self._reader.read(texts).parts()), texts)
+        return self._head.scores(self._reader.read(texts), texts)

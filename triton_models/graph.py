@@ -11,9 +11,8 @@ sees them side by side. Inputs (N tokens in all, B texts, T tokens in the longes
     turns   float [2, T, half]  cosine and sine of each position's rotation, for half of a head's columns
     prefix  float [layers, 2, key heads, P, head]   keys and values computed before
 
-Outputs: `hidden_<layer>` float [N, width], the residual stream after each layer, of the last one [A, width];
-`final`, the last one normed; `key_<layer>` and `value_<layer>` float [B, key heads, T, head], from which a
-prefix is made.
+Outputs: `final` float [A, width], the last layer's states, normed; `key_<layer>` and `value_<layer>` float
+[B, key heads, T, head], from which a prefix is made.
 """
 
 from __future__ import annotations
@@ -194,8 +193,6 @@ def _model(graph: Graph, checkpoint: Checkpoint) -> onnx.ModelProto:
     ]
     own: list[str | int] = ["B", shape.key_heads, "T", shape.head_width]
     results: dict[str, list[str | int]] = {"final": ["A", shape.width]}
-    results |= {f"hidden_{index}": ["N", shape.width] for index in range(shape.layers)}
-    results[f"hidden_{shape.layers}"] = ["A", shape.width]
     results |= {f"{kind}_{index}": own for index in range(shape.layers) for kind in ("key", "value")}
     outputs = [helper.make_tensor_value_info(name, real, size) for name, size in results.items()]
     opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(RUNTIME_DOMAIN, 1)]

@@ -19,12 +19,14 @@ from triton_models.weights import (
     LABEL_ROWS_NAME,
     PREFIX_NAME,
     QUANTISED_GRAPH_NAME,
+    RECIPE_NAME,
     SHAPE_NAME,
     VOCABULARY_NAME,
     weights_folder,
 )
 
 _SOURCES = (
+    "adapter.py",
     "checkpoint.py",
     "graph.py",
     "prepare.py",
@@ -32,6 +34,7 @@ _SOURCES = (
     "quantised.py",
     "smoothing.py",
     "calibration/maxima.npz",
+    "head/adapter.npz",
 )
 
 
@@ -54,6 +57,7 @@ def convert(folder: Path) -> bool:
     """
     import numpy as np
 
+    from triton_models.adapter import Adapter
     from triton_models.checkpoint import installed_checkpoint, read_checkpoint
     from triton_models.graph import decoder, float_product
     from triton_models.prompt import prompt, tokenizer
@@ -63,13 +67,13 @@ def convert(folder: Path) -> bool:
 
     source = installed_checkpoint()
     recipe = _recipe(source)
-    stamp = folder / "recipe.json"
+    stamp = folder / RECIPE_NAME
     if stamp.exists() and stamp.read_text(encoding="utf-8") == recipe:
         return False
     scratch = folder / "scratch"
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
-    checkpoint = read_checkpoint(source)
+    checkpoint = Adapter.load().merged(read_checkpoint(source))
     _save(decoder(checkpoint, float_product), scratch, GRAPH_NAME)
     _save(decoder(smoothed(checkpoint, Maxima.load()), eight_bit_product), scratch, QUANTISED_GRAPH_NAME)
     vocabulary = {"tokens": checkpoint.tokens, "merges": checkpoint.merges}
@@ -101,7 +105,7 @@ def _save(model: Any, folder: Path, name: str) -> None:
 
 
 def _recipe(source: Path) -> str:
-    """Return what the outcome depends on: the checkpoint (by name and size) and the code that converts it."""
+    """Return what the outcome depends on: the checkpoint (by name and size), adapter, maxima and code."""
     here = Path(__file__).parent
     code = hashlib.sha256(b"".join((here / name).read_bytes() for name in _SOURCES)).hexdigest()
     return json.dumps({"checkpoint": source.name, "bytes": source.stat().st_size, "code": code})

@@ -1,11 +1,10 @@
-"""SmolLM2 on ONNX Runtime: reads texts after a shared prefix, returns hidden states, generates nothing."""
+"""SmolLM2 on ONNX Runtime: reads texts after a shared prefix, scores the label tokens, generates nothing."""
 
 from __future__ import annotations
 
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,27 +19,6 @@ Reals = NDArray[np.float32]
 HIDDEN_FROM_VIEW = np.float32(-1e9)
 
 
-@dataclass(frozen=True)
-class Reading:
-    """What the model holds of each text after reading it.
-
-    Args:
-        mean: layer -> mean over the text's own tokens, `[texts, width]`.
-        last: layer -> state at the place of the answer, `[texts, width]`; -1 is the last layer, normed.
-        label_logits: the label tokens' scores, `[texts, labels]`.
-    """
-
-    mean: dict[int, Reals]
-    last: dict[int, Reals]
-    label_logits: Reals
-
-    def parts(self) -> dict[str, Reals]:
-        """Return everything by the names that the head knows: `mean_14`, `last_-1`, `labels`."""
-        named = {f"mean_{layer}": values for layer, values in self.mean.items()}
-        named |= {f"last_{layer}": values for layer, values in self.last.items()}
-        return named | {"labels": self.label_logits}
-
-
 class Reader:
     """A loaded model with its prefix, which `prepare` had it read once.
 
@@ -48,7 +26,6 @@ class Reader:
         folder: what `triton_models.prepare` wrote.
         graph_name: which of the graphs there.
         threads: of ONNX Runtime; 1 spares the other core for who needs it more.
-        layers: whose hidden states a reading carries.
     """
 
     def __init__(
@@ -56,13 +33,11 @@ class Reader:
         folder: Path,
         graph_name: str = GRAPH_NAME,
         threads: int | None = None,
-        layers: Sequence[int] = (),
     ) -> None:
         vocabulary = json.loads((folder / VOCABULARY_NAME).read_text(encoding="utf-8"))
         shape = json.loads((folder / SHAPE_NAME).read_text(encoding="utf-8"))
         self._words = tokenizer(vocabulary["tokens"], vocabulary["merges"])
         self._prompt: Prompt = prompt(self._words)
-        self._layers = tuple(layers)
         self._layer_count: int = shape["layers"]
         self._frequencies = _frequencies(shape["head_width"], shape["rope_base"])
         options = onnxruntime.SessionOptions()
@@ -73,7 +48,6 @@ class Reader:
         self._session = onnxruntime.InferenceSession(
             str(folder / graph_name), options, providers=["CPUExecutionProvider"]
         )
-        self._outputs = ["final", *(f"hidden_{layer}" for layer in self._layers)]
         self._label_rows: Reals = np.load(folder / LABEL_ROWS_NAME)
         empty = np.zeros((self._layer_count, 2, shape["key_heads"], 0, shape["head_width"]), np.float32)
         stored = folder / PREFIX_NAME
@@ -88,27 +62,15 @@ class Reader:
         """Return each text's own tokens, cut to what is read."""
         return text_tokens(self._words, texts)
 
-    def read(self, texts: Sequence[str]) -> Reading:
-        """Read the texts in one batch."""
-        own = self.tokens(texts)
+    def read(self, texts: Sequence[str]) -> Reals:
+        """Return the label tokens' scores of texts read in one batch, `[texts, labels]`."""
         suffix = list(self._prompt.suffix)
-        inputs = self._inputs([tokens + suffix for tokens in own])
-        lengths = np.array([len(tokens) for tokens in own])
-        starts = np.concatenate(([0], np.cumsum(lengths + len(suffix))[:-1]))
-        answers = starts + lengths + len(suffix) - 1
-        # Of the last layer the answers are enough, unless its own states are asked for.
-        needs_all = self._layer_count in self._layers
-        inputs["answers"] = np.arange(len(inputs["rows"])) if needs_all else answers
-        final, *states = self._session.run(self._outputs, {**inputs, "prefix": self._prefix})
-        mean = {
-            layer: np.stack(
-                [state[at : at + length].mean(axis=0) for at, length in zip(starts, lengths, strict=True)]
-            )
-            for layer, state in zip(self._layers, states, strict=True)
-        }
-        last = {layer: state[answers] for layer, state in zip(self._layers, states, strict=True)}
-        last[-1] = final[answers] if needs_all else final
-        return Reading(mean, last, last[-1] @ self._label_rows.T)
+        prompts = [tokens + suffix for tokens in self.tokens(texts)]
+        answers = np.cumsum([len(tokens) for tokens in prompts]) - 1
+        inputs = {**self._inputs(prompts), "answers": answers, "prefix": self._prefix}
+        (final,) = self._session.run(["final"], inputs)
+        scores: Reals = final @ self._label_rows.T
+        return scores
 
     def activations(self, texts: Sequence[str], names: Sequence[str]) -> list[Reals]:
         """Return outputs of the graph for every token of the texts, packed: `[tokens, channels]` each."""

@@ -11,6 +11,8 @@ VOCABULARY_NAME = "vocabulary.json"
 LABEL_ROWS_NAME = "labels.npy"
 SHAPE_NAME = "shape.json"
 PREFIX_NAME = "prefix.npy"
+RECIPE_NAME = "recipe.json"
+"""What the folder was made of."""
 FOLDER_VARIABLE = "MARKET_LLM_WEIGHTS"
 
 

@@ -7,11 +7,10 @@ source. Held-out texts (by hash, see `corpus`) are seen by nothing that is fitte
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -19,60 +18,43 @@ import sklearn
 from numpy.typing import NDArray
 from scipy.special import softmax
 
-from triton_models.head import HEAD_FILE, STATE_NAMES, WAVE_SEED, Head, state_vector
-from triton_models.train_head.corpus import HELD_OUT_PERCENT, Example, read_examples
+from triton_models.head import HEAD_FILE, Head
+from triton_models.train_adapter.unseen import UNSEEN_FILE, UnseenAnswers
+from triton_models.train_head.corpus import FOLDS, HELD_OUT_RULE, Corpus, read_corpus
 from triton_models.train_head.fitting import (
-    FOLDS,
     Recipe,
     Words,
     calibration,
     fit,
     logits_of,
     out_of_fold,
-    space_of,
 )
+from triton_models.train_head.reading import answers_of
 from triton_models.train_head.scores import Scores, scores_of, tfidf_probabilities, vader_probabilities
-from triton_models.train_head.states import states_of
 
 _ROOT = Path(__file__).resolve().parents[2]
 _VERSIONS = ("1", "2")
 """Both read with one head; version 2 gives the same label on 99 % of texts."""
 
 
-@dataclass(frozen=True)
-class Corpus:
-    """All examples, file behind file."""
-
-    names: tuple[str, ...]
-    paths: tuple[Path, ...]
-    examples: list[Example]
-    source: NDArray[np.int64]
-    labels: NDArray[np.int64]
-    folds: NDArray[np.int64]
-
-    def rows(self, *, held_out: bool, source: int | None = None) -> NDArray[np.int64]:
-        """Return the rows that may be fitted on, or those that may not, of one source or all."""
-        wanted = (self.folds < HELD_OUT_PERCENT) == held_out
-        if source is not None:
-            wanted &= self.source == source
-        return np.flatnonzero(wanted)
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Read, fit, calibrate, write, score."""
     given = _parse(arguments)
-    corpus = read_corpus([name.partition("=") for name in given.train])
-    states = _states(corpus, given.environment, given.states)
+    try:
+        corpus = read_corpus(given.train)
+        answers = _answers(corpus, UnseenAnswers.load(given.unseen), given)
+    except (OSError, ValueError) as error:
+        print(f"train_head: {error}", file=sys.stderr)
+        return 2
+    fitted = corpus.rows(held_out=False)
     words = Words([example.text for example in corpus.examples])
     recipe = Recipe()
     weights = np.where(corpus.source == 0, 1.0, recipe.second_weight).astype(np.float32)
-    fitted = corpus.rows(held_out=False)
     print(f"fitting on {len(fitted):,} texts, {FOLDS} times for calibration and once for good", flush=True)
-    space = space_of(states[fitted], recipe)
-    unseen = out_of_fold(space, states, words, corpus.labels, weights, corpus.folds, fitted, recipe)
+    unseen = out_of_fold(answers, words, corpus.labels, weights, corpus.folds, fitted, recipe)
     first = fitted[corpus.source[fitted] == 0]
     temperature, bias = calibration(unseen[first], corpus.labels[first])
-    head = fit(space, states, words, corpus.labels, weights, fitted, recipe).calibrated(temperature, bias)
+    head = fit(answers, words, corpus.labels, weights, fitted, recipe).calibrated(temperature, bias)
     unseen = unseen / temperature + bias
     calibrations = {}
     for number, name in enumerate(corpus.names):
@@ -81,22 +63,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given.head.parent.mkdir(parents=True, exist_ok=True)
     head.save(given.head)
     _write_calibrations(given.calibrations, calibrations, Head.load(given.head).name)
-    table = score(corpus, states, words, Head.load(given.head), calibrations)
+    table = score(corpus, answers, words, Head.load(given.head), calibrations)
     told = {
-        "files": [
-            {
-                "source": name,
-                "file": path.name,
-                "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
-                "texts": int((corpus.source == number).sum()),
-            }
-            for number, (name, path) in enumerate(zip(corpus.names, corpus.paths, strict=True))
-        ],
-        "held_out": f"SHA-256 of the normalised text, first 8 bytes, modulo 100, below {HELD_OUT_PERCENT}",
+        "files": corpus.provenance(),
+        "held_out": HELD_OUT_RULE,
         "fitted_texts": len(fitted),
-        "states": list(STATE_NAMES),
         "recipe": asdict(recipe),
-        "seed": f"{WAVE_SEED}, of the waves' frequencies; L-BFGS draws nothing",
+        "seed": "none: L-BFGS draws nothing; the adapter's stands in adapter.json",
         "scikit_learn": sklearn.__version__,
         "temperature": round(temperature, 4),
         "bias": bias.round(4).tolist(),
@@ -108,25 +81,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def read_corpus(named: Sequence[tuple[str, str, str]]) -> Corpus:
-    """Return the examples of `NAME=FILE` pairs. Raises ValueError for a file of no known form."""
-    names = tuple(name for name, _, _ in named)
-    paths = tuple(Path(path) for _, _, path in named)
-    read = [read_examples(path) for path in paths]
-    examples = [example for one in read for example in one]
-    return Corpus(
-        names,
-        paths,
-        examples,
-        np.repeat(np.arange(len(read)), [len(one) for one in read]),
-        np.array([example.label for example in examples]),
-        np.array([example.fold for example in examples]),
-    )
-
-
 def score(
     corpus: Corpus,
-    states: NDArray[np.float32],
+    answers: NDArray[np.float32],
     words: Words,
     head: Head,
     calibrations: dict[str, tuple[float, NDArray[np.float64]]],
@@ -136,11 +93,11 @@ def score(
     for number, name in enumerate(corpus.names):
         rows = corpus.rows(held_out=True, source=number)
         asked, labels = [corpus.examples[row] for row in rows], corpus.labels[rows]
-        logits = logits_of(head, states, words, rows)
+        logits = logits_of(head, answers, words, rows)
         temperature, bias = calibrations[name]
         table[f"{name}: market_llm"] = scores_of(softmax(logits / temperature + bias, axis=1), labels)
-        table[f"{name}: label tokens alone"] = scores_of(
-            softmax(states[rows, -3:].astype(np.float64), axis=1), labels
+        table[f"{name}: the decoder's own answer"] = scores_of(
+            softmax(answers[rows].astype(np.float64), axis=1), labels
         )
         fitted = [corpus.examples[row] for row in corpus.rows(held_out=False, source=number)]
         table[f"{name}: TF-IDF, logistic regression"] = scores_of(tfidf_probabilities(fitted, asked), labels)
@@ -164,12 +121,14 @@ def _out_of_fold_scores(
     return told
 
 
-def _states(corpus: Corpus, environment: Path, folder: Path) -> NDArray[np.float32]:
-    parts = []
-    for number in range(len(corpus.names)):
-        texts = [corpus.examples[row].text for row in np.flatnonzero(corpus.source == number)]
-        parts.append(state_vector(states_of(texts, environment, folder)))
-    return np.concatenate(parts)
+def _answers(corpus: Corpus, unseen: UnseenAnswers, given: argparse.Namespace) -> NDArray[np.float32]:
+    """Return what the decoder says of each text, of those that were fitted on one that had not seen them."""
+    answers = np.zeros((len(corpus.labels), 3), dtype=np.float32)
+    fitted, held_out = corpus.rows(held_out=False), corpus.rows(held_out=True)
+    answers[fitted] = unseen.of([corpus.examples[row].text for row in fitted])
+    texts = [corpus.examples[row].text for row in held_out]
+    answers[held_out] = answers_of(texts, given.environment, given.answers)
+    return answers
 
 
 def _write_calibrations(
@@ -206,13 +165,12 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--train", metavar="NAME=FILE", action="append", required=True, help="labelled texts")
     parser.add_argument("--head", type=Path, default=HEAD_FILE, help="where the figures go")
     parser.add_argument("--calibrations", type=Path, default=HEAD_FILE.with_name("calibration.toml"))
-    parser.add_argument("--states", type=Path, default=_ROOT / "build" / "triton" / "states")
+    parser.add_argument("--answers", type=Path, default=_ROOT / "build" / "triton" / "answers")
     parser.add_argument("--environment", type=Path, default=_ROOT / ".venv-triton")
-    given = parser.parse_args(arguments)
-    for pair in given.train:
-        if "=" not in pair:
-            parser.error(f"--train {pair}: say NAME=FILE")
-    return given
+    parser.add_argument(
+        "--unseen", type=Path, default=UNSEEN_FILE, help="what adapters that had not seen a text said of it"
+    )
+    return parser.parse_args(arguments)
 
 
 if __name__ == "__main__":

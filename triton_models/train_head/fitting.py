@@ -1,4 +1,4 @@
-"""Fits the head: a penalised softmax regression over states, waves and words; its temperature out of fold."""
+"""Fits the head: a penalised softmax regression over answers and words; its temperature out of fold."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ from numpy.typing import NDArray
 from scipy import optimize, sparse
 from sklearn.metrics import f1_score
 
-from triton_models.head import Head, Space
+from triton_models.head import Head, log_chances
 from triton_models.lexical import BUCKETS, families, unit_weights
+from triton_models.train_head.corpus import FOLDS
 
 Reals = NDArray[np.float32]
 Labels = NDArray[np.int64]
-
-FOLDS = 3
 
 
 @dataclass(frozen=True)
@@ -25,19 +24,11 @@ class Recipe:
 
     Args:
         penalty_inverse: C of the regression; larger fits closer.
-        state_scale: length of a standardised state feature beside the words' unit length.
-        wave_scale: length of all of a text's waves together beside it.
-        waves: how many, each with its cosine and its sine.
-        kernel_width: of the kernel that the waves stand for; 1 is the average distance of two texts.
         most_iterations: of the optimiser (L-BFGS, which draws nothing at random).
         second_weight: weight of an example of the second file beside one of the first.
     """
 
-    penalty_inverse: float = 3.0
-    state_scale: float = 0.02
-    wave_scale: float = 1.4
-    waves: int = 1024
-    kernel_width: float = 0.7
+    penalty_inverse: float = 1.0
     most_iterations: int = 100
     second_weight: float = 0.25
 
@@ -75,41 +66,20 @@ class Words:
         return sparse.csr_matrix((np.array(values, np.float32), indices, ends), shape=(len(rows), BUCKETS))
 
 
-def space_of(states: Reals, recipe: Recipe) -> Space:
-    """Return the space of the states, `[texts, features]`; no label is asked for."""
-    spread = states.std(axis=0) + np.float32(1e-6)
-    return Space.drawn(states.mean(axis=0), spread, recipe.kernel_width, recipe.waves)
-
-
 def fit(
-    space: Space,
-    states: Reals,
-    words: Words,
-    labels: Labels,
-    weights: Reals,
-    rows: NDArray[np.int64],
-    recipe: Recipe,
+    answers: Reals, words: Words, labels: Labels, weights: Reals, rows: NDArray[np.int64], recipe: Recipe
 ) -> Head:
-    """Return a head fitted on the named rows, with temperature 1."""
-    standardised = space.standardised(states[rows])
-    waves = space.waves(standardised)
-    level = waves.mean(axis=0)
-    dense = np.hstack([standardised * recipe.state_scale, (waves - level) * recipe.wave_scale])
+    """Return a head fitted on the named rows, with temperature 1.
+
+    Args:
+        answers: the label tokens' scores of every text, `[texts, 3]`.
+    """
     rarity = words.rarity(rows)
-    by_word, by_dense, bias = softmax_regression(
-        words.matrix(rows, rarity), dense, labels[rows], weights[rows], recipe
+    by_word, by_answer, bias = softmax_regression(
+        words.matrix(rows, rarity), log_chances(answers[rows]), labels[rows], weights[rows], recipe
     )
-    by_state, by_wave = np.split(by_dense, [states.shape[1]])
-    by_wave = by_wave * recipe.wave_scale
-    return Head(
-        space,
-        states=by_state * recipe.state_scale,
-        waves=by_wave,
-        words=by_word.astype(np.float16).astype(np.float32),
-        rarity=rarity,
-        bias=bias - level @ by_wave,
-        name="",
-    )
+    # As they are stored: what is fitted is what is served.
+    return Head(by_answer, by_word.astype(np.float16).astype(np.float32), rarity, bias, name="")
 
 
 def softmax_regression(
@@ -150,17 +120,16 @@ def softmax_regression(
     return guess[:rare], guess[rare:-1], guess[-1]
 
 
-def logits_of(head: Head, states: Reals, words: Words, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+def logits_of(head: Head, answers: Reals, words: Words, rows: NDArray[np.int64]) -> NDArray[np.float64]:
     """Return `[rows, 3]`, in bulk what `Head.scores` does text by text."""
     logits: NDArray[np.float64] = (
-        head.from_states(states[rows]) + words.matrix(rows, head.rarity) @ head.words
+        head.from_answers(answers[rows]) + words.matrix(rows, head.rarity) @ head.words
     ).astype(np.float64)
     return logits
 
 
 def out_of_fold(
-    space: Space,
-    states: Reals,
+    answers: Reals,
     words: Words,
     labels: Labels,
     weights: Reals,
@@ -173,8 +142,8 @@ def out_of_fold(
     for fold in range(FOLDS):
         apart = folds[rows] % FOLDS == fold
         seen, unseen = rows[~apart], rows[apart]
-        head = fit(space, states, words, labels, weights, seen, recipe)
-        logits[unseen] = logits_of(head, states, words, unseen)
+        head = fit(answers, words, labels, weights, seen, recipe)
+        logits[unseen] = logits_of(head, answers, words, unseen)
     return logits
 
 

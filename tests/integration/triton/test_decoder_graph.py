@@ -57,6 +57,7 @@ def output(name):
 
 def said(checkpoint, product=float_product, answers=range(7), names=("final", "hidden_1", "hidden_2")):
     model = decoder(checkpoint, product)
+    model.graph.output.extend(output(name) for name in names if name.startswith("hidden"))
     for layer in range(2):
         for place in ("attention_norm", "feed_forward_norm", "gated"):
             model.graph.output.append(output(f"layer_{layer}.{place}"))

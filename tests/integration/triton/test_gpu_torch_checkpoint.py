@@ -30,13 +30,14 @@ WRITE = """
 import json, struct, sys
 from pathlib import Path
 import numpy as np
+from triton_models.adapter import Adapter
 from triton_models.checkpoint import installed_checkpoint, read_checkpoint
 from triton_models.prompt import prompt, tokenizer
 from triton_models.reader import Reader
 from triton_models.weights import weights_folder
 
 folder, texts = Path(sys.argv[1]), json.loads(sys.argv[2])
-read = read_checkpoint(installed_checkpoint())
+read = Adapter.load().merged(read_checkpoint(installed_checkpoint()))
 shape = read.shape
 attention, keys = shape.heads * shape.head_width, shape.key_heads * shape.head_width
 tensors = {"model.embed_tokens": read.embeddings, "model.norm": read.final_norm}
@@ -70,7 +71,7 @@ asked = prompt(tokenizer(read.tokens, read.merges))
 del read, tensors
 reader = Reader(weights_folder(), threads=1)
 own = reader.tokens(texts)
-logits = np.concatenate([reader.read(texts[at : at + 8]).label_logits for at in range(0, len(texts), 8)])
+logits = np.concatenate([reader.read(texts[at : at + 8]) for at in range(0, len(texts), 8)])
 prompts = [[*asked.prefix, *tokens, *asked.suffix] for tokens in own]
 said = {"prefix": asked.prefix, "labels": asked.labels, "prompts": prompts, "logits": logits.tolist()}
 (folder / "said.json").write_text(json.dumps(said))

@@ -9,7 +9,9 @@ from triton_models.train_head.corpus import (
     BULLISH,
     NEUTRAL,
     fold_of,
+    key_of,
     normalised,
+    read_corpus,
     read_examples,
 )
 
@@ -53,6 +55,27 @@ def test_the_fold_is_that_of_the_normalised_text() -> None:
 
 
 FOLDS = [51, 32, 62]
+
+
+def test_a_corpus_keeps_its_sources_apart_and_says_where_they_are_from(tmp_path: Path) -> None:
+    texts = [f"Acme moves {number}" for number in range(40)]
+    path = written(tmp_path, "text,label\n" + "".join(f"{text},1\n" for text in texts))
+    other = tmp_path / "other.csv"
+    other.write_text("original,senti_label\nBorealis falls,bearish\n", encoding="utf-8")
+    corpus = read_corpus([f"tweets={path}", f"posts={other}"])
+    assert corpus.names == ("tweets", "posts")
+    assert [told["texts"] for told in corpus.provenance()] == [40, 1]
+    held_out, kept = corpus.rows(held_out=True, source=0), corpus.rows(held_out=False, source=0)
+    assert sorted([*held_out, *kept]) == list(range(40))
+    assert {corpus.examples[row].text for row in held_out} == {
+        text for text in texts if key_of(text) % 100 < 15
+    }
+
+
+@pytest.mark.parametrize("pair", ["tweets", "=tweets.csv", "tweets="])
+def test_a_source_without_name_or_file_is_said(pair: str) -> None:
+    with pytest.raises(ValueError, match=f"{pair}: say NAME=FILE"):
+        read_corpus([pair])
 
 
 def test_an_unknown_label_names_its_row(tmp_path: Path) -> None:

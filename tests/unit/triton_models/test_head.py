@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy import sparse
 from sklearn.linear_model import LogisticRegression
 
-from triton_models.head import HEAD_FILE, Head, Space
+from triton_models.head import HEAD_FILE, Head
 from triton_models.lexical import BUCKETS, WORD_BUCKETS, families, unit_weights
 from triton_models.train_head.fitting import (
     Recipe,
@@ -20,7 +20,6 @@ from triton_models.train_head.fitting import (
     logits_of,
     out_of_fold,
     softmax_regression,
-    space_of,
 )
 
 TEXTS = [
@@ -32,37 +31,30 @@ TEXTS = [
 ]
 LABELS = np.array([("falls", "closes", "rises").index(text.split()[1]) for text in TEXTS])
 ROWS = np.arange(len(TEXTS))
-RECIPE = Recipe(waves=64)
+RECIPE = Recipe()
 
 
-def states() -> np.ndarray:
+def answers() -> np.ndarray:
+    """Return what a decoder might answer: right in most cases, sure in none."""
     draw = np.random.default_rng(7)
-    made: np.ndarray = (draw.normal(size=(len(TEXTS), 12)) + LABELS[:, None]).astype(np.float32)
+    made: np.ndarray = (np.eye(3)[LABELS] + draw.normal(size=(len(TEXTS), 3)) * 0.7).astype(np.float32)
     return made
 
 
 @pytest.fixture(scope="module")
 def fitted() -> Head:
-    return fit(
-        space_of(states(), RECIPE),
-        states(),
-        Words(TEXTS),
-        LABELS,
-        np.ones(len(TEXTS), np.float32),
-        ROWS,
-        RECIPE,
-    )
+    return fit(answers(), Words(TEXTS), LABELS, np.ones(len(TEXTS), np.float32), ROWS, RECIPE)
 
 
 def test_a_head_learns_what_words_say(fitted: Head) -> None:
-    assert (fitted.scores(states(), TEXTS).argmax(axis=1) == LABELS).mean() > 0.95
+    assert (fitted.scores(answers(), TEXTS).argmax(axis=1) == LABELS).mean() > 0.95
 
 
 def test_scores_in_bulk_equal_scores_text_by_text(fitted: Head) -> None:
-    logits = logits_of(fitted, states(), Words(TEXTS), ROWS)
+    logits = logits_of(fitted, answers(), Words(TEXTS), ROWS)
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
     bulk = powers / powers.sum(axis=1, keepdims=True)
-    assert np.allclose(fitted.scores(states(), TEXTS), bulk, atol=1e-5)
+    assert np.allclose(fitted.scores(answers(), TEXTS), bulk, atol=1e-5)
 
 
 def test_a_head_that_was_written_says_the_same_and_is_named_after_its_content(
@@ -70,14 +62,14 @@ def test_a_head_that_was_written_says_the_same_and_is_named_after_its_content(
 ) -> None:
     fitted.save(tmp_path / "head.npz")
     again = Head.load(tmp_path / "head.npz")
-    assert np.allclose(again.scores(states(), TEXTS), fitted.scores(states(), TEXTS), atol=1e-4)
+    assert np.allclose(again.scores(answers(), TEXTS), fitted.scores(answers(), TEXTS), atol=1e-4)
     assert again.name.startswith("head_")
     assert again.name == Head.load(tmp_path / "head.npz").name
 
 
 def test_a_higher_temperature_lowers_confidence_and_keeps_labels(fitted: Head) -> None:
-    warm = fitted.calibrated(3.0, np.zeros(3)).scores(states(), TEXTS)
-    cold = fitted.scores(states(), TEXTS)
+    warm = fitted.calibrated(3.0, np.zeros(3)).scores(answers(), TEXTS)
+    cold = fitted.scores(answers(), TEXTS)
     assert (warm.argmax(axis=1) == cold.argmax(axis=1)).all()
     assert warm.max(axis=1).mean() < cold.max(axis=1).mean()
 
@@ -86,33 +78,22 @@ def test_out_of_fold_logits_come_from_heads_that_did_not_see_the_text() -> None:
     folds = np.arange(len(TEXTS)) % 10
     weights = np.ones(len(TEXTS), np.float32)
     rows = np.flatnonzero(folds > 1)
-    space = space_of(states()[rows], RECIPE)
-    logits = out_of_fold(space, states(), Words(TEXTS), LABELS, weights, folds, rows, RECIPE)
+    logits = out_of_fold(answers(), Words(TEXTS), LABELS, weights, folds, rows, RECIPE)
     assert (logits[folds <= 1] == 0).all()
     fold = rows[folds[rows] % 3 == 0]
     seen = rows[folds[rows] % 3 != 0]
-    head = fit(space, states(), Words(TEXTS), LABELS, weights, seen, RECIPE)
-    assert np.allclose(logits[fold], logits_of(head, states(), Words(TEXTS), fold))
+    head = fit(answers(), Words(TEXTS), LABELS, weights, seen, RECIPE)
+    assert np.allclose(logits[fold], logits_of(head, answers(), Words(TEXTS), fold))
 
 
-def test_waves_stand_for_a_gaussian_kernel() -> None:
-    draw = np.random.default_rng(5)
-    points = draw.normal(size=(20, 6)).astype(np.float32)
-    waves = Space.drawn(np.zeros(6, np.float32), np.ones(6, np.float32), 0.8, waves=20_000).waves(points)
-    squares = ((points[:, None] - points[None]) ** 2).sum(axis=2)
-    assert np.allclose(waves @ waves.T, np.exp(-squares / (2 * 0.8**2 * 2 * 6)), atol=0.03)
-
-
-def test_waves_tell_apart_what_no_plane_can() -> None:
-    draw = np.random.default_rng(11)
-    points = draw.normal(size=(600, 2)).astype(np.float32)
-    labels = np.where(points[:, 0] * points[:, 1] > 0, 2, 0)
-    recipe = Recipe(waves=128, wave_scale=10.0)
-    nothing_said = Words([""] * len(points))
-    rows, unseen = np.arange(400), np.arange(400, 600)
-    weights = np.ones(len(points), np.float32)
-    head = fit(space_of(points[rows], recipe), points, nothing_said, labels, weights, rows, recipe)
-    assert (logits_of(head, points, nothing_said, unseen).argmax(axis=1) == labels[unseen]).mean() > 0.9
+def test_a_decoder_that_answers_right_is_believed_whatever_it_adds_to_every_label() -> None:
+    draw = np.random.default_rng(13)
+    said = (np.eye(3)[LABELS] * 4 + draw.normal(size=(len(TEXTS), 1)) * 10).astype(np.float32)
+    nothing_said = Words([""] * len(TEXTS))
+    head = fit(said, nothing_said, LABELS, np.ones(len(TEXTS), np.float32), ROWS[::2], RECIPE)
+    unseen = ROWS[1::2]
+    assert (logits_of(head, said, nothing_said, unseen).argmax(axis=1) == LABELS[unseen]).all()
+    assert head.answers.argmax(axis=0).tolist() == [0, 1, 2]
 
 
 def test_the_regression_is_scikit_learns_on_both_kinds_of_features() -> None:
@@ -157,11 +138,7 @@ def test_links_say_nothing() -> None:
 def test_a_file_of_another_shape_is_no_head(tmp_path: Path) -> None:
     path = tmp_path / "head.npz"
     parts: dict[str, Any] = {
-        "centre": np.zeros(4),
-        "spread": np.ones(4),
-        "kernel_width": np.float32(1),
-        "states": np.zeros((4, 3)),
-        "waves": np.zeros((6, 3)),
+        "answers": np.zeros((3, 3)),
         "words": np.zeros((8, 3)),
         "rarity": np.zeros(8),
         "bias": np.zeros(3),
@@ -169,9 +146,9 @@ def test_a_file_of_another_shape_is_no_head(tmp_path: Path) -> None:
     np.savez(path, **parts)
     with pytest.raises(ValueError, match="another shape"):
         Head.load(path)
-    del parts["waves"]
+    del parts["answers"]
     np.savez(path, **parts)
-    with pytest.raises(ValueError, match="no waves"):
+    with pytest.raises(ValueError, match="no answers"):
         Head.load(path)
 
 

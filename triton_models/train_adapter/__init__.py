@@ -1,0 +1,1 @@
+"""Fitting the adapter: labelled files in; a change of the decoder's upper layers and a recipe out."""
