@@ -1,10 +1,6 @@
 """The part of the mesh that `benchmarks/news_llm.py` measures: real processes, a real Triton."""
 
 import asyncio
-import contextlib
-import os
-import subprocess
-import sys
 import time
 import urllib.request
 from collections.abc import AsyncIterator, Mapping
@@ -22,15 +18,13 @@ from tapeline.news.v1 import news_service_pb2, news_service_pb2_grpc
 from tapeline.signals.v1 import signals_service_pb2_grpc
 
 from benchmarks._post_feed import SYMBOLS
-from servers.local.health import health_of
+from benchmarks._servers import ServerProcess, start_server, stop_servers, until_serving
 from servers.local.mesh import RECEIVER, TRITON, ServerPlace, pick_places
 from servers.local.supervisor import TRITON_NICENESS
 from servers.local.triton import Triton, TritonPlan
 from servers.news.metrics import POSTS, WAITING
-from servers.runtime.ports import PORTS
 
 SERVERS = (RECEIVER, "exchange", "market_data", "intelligence", "signals", "news")
-READY_SECONDS = 60.0
 TRADED = "S0,S1,S2,S3"
 """The rest of the symbols is spoken of and not traded: signals follows these."""
 MARKET_SPEED = 20
@@ -163,29 +157,23 @@ async def news_mesh(folder: Path, settings: Mapping[str, Mapping[str, str]]) -> 
     """
     await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
     places = pick_places(SERVERS, 0)
-    processes: list[subprocess.Popen[bytes]] = []
+    processes: list[ServerProcess] = []
     triton = Triton(TritonPlan(threads=1, niceness=TRITON_NICENESS), log_path=folder / "triton.log")
     triton.start()
     try:
         await asyncio.to_thread(triton.wait_ready)
         places[TRITON] = ServerPlace(triton.grpc_address, "", triton.pid)
         for name in SERVERS:
-            processes.append(_start(name, places, folder, settings.get(name, {})))
+            processes.append(start_server(name, places, folder, settings.get(name, {})))
             places[name].pid = processes[-1].pid
-            await _ready(name, places[name].address, folder)
+            await until_serving(name, places[name].address, folder)
         mesh = NewsMesh(places)
         try:
             yield mesh
         finally:
             await mesh.close()
     finally:
-        for process in reversed(processes):
-            process.terminate()
-        for process in processes:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                await asyncio.to_thread(process.wait, 10)
-            process.kill()
-            await asyncio.to_thread(process.wait)
+        await stop_servers(processes)
         await asyncio.to_thread(triton.stop)
 
 
@@ -205,43 +193,6 @@ def replay_settings(folder: Path, posts: Path) -> dict[str, dict[str, str]]:
         # A span for each of a hundred thousand posts is not what is measured.
         "news": {"source": "file", "file": str(posts), "trace_sample_ratio": "0.01"},
     }
-
-
-def _start(
-    name: str, places: Mapping[str, ServerPlace], folder: Path, settings: Mapping[str, str]
-) -> "subprocess.Popen[bytes]":
-    told = {
-        "port": places[name].address.rpartition(":")[2],
-        "metrics_port": places[name].metrics.rpartition(":")[2],
-        "peers": ",".join(f"{peer}={place.address}" for peer, place in places.items() if peer in PORTS),
-        "data_dir": str(folder / name),
-        "parent_pid": str(os.getpid()),
-        "log_level": "warning",
-        **settings,
-    }
-    if name != RECEIVER:
-        told["otlp_endpoint"] = f"http://{places[RECEIVER].address}"
-    if name == "intelligence":
-        told["triton"] = places[TRITON].address
-    prefix = f"TAPELINE_{name.upper()}_"
-    module = "servers.local.receiver" if name == RECEIVER else f"servers.{name}"
-    with (folder / f"{name}.log").open("wb") as log:
-        return subprocess.Popen(
-            [sys.executable, "-m", module],
-            env={**os.environ, **{prefix + field.upper(): text for field, text in told.items()}},
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
-
-
-async def _ready(name: str, address: str, folder: Path) -> None:
-    ends = time.monotonic() + READY_SECONDS
-    while await health_of(address) != "SERVING":
-        if time.monotonic() > ends:
-            log = await asyncio.to_thread((folder / f"{name}.log").read_text, errors="replace")
-            raise RuntimeError(f"{name} is not ready; its log ends with:\n{log[-2_000:]}")
-        await asyncio.sleep(0.05)
 
 
 def _fetch(url: str) -> str:
