@@ -79,7 +79,9 @@ def write_json(rows: Sequence[Row], path: Path) -> None:
 def print_table(title: str, rows: Sequence[Row], console: Console) -> None:
     """Print the rows as a table, their notes below it; a missed target is red."""
     table = Table(title=title, title_justify="left")
-    for heading in ("name", "value", "target", "unit", "holds"):
+    # Where the screen is narrow, names are folded and figures stay whole.
+    table.add_column("name", overflow="fold")
+    for heading in ("value", "target", "unit", "holds"):
         right = heading in ("value", "target")
         table.add_column(heading, justify="right" if right else "left", no_wrap=True)
     for row in rows:
