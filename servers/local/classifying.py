@@ -167,7 +167,7 @@ async def classify_file(
         name: sum(answer.label == name for answer in answers) for name in ("bearish", "neutral", "bullish")
     }
     console.print(
-        f"{len(answers)} texts in {seconds:.0f} s: "
+        f"{len(answers)} {'text' if len(answers) == 1 else 'texts'} in {seconds:.0f} s: "
         + ", ".join(f"{count} {name}" for name, count in sums.items())
         + ("" if source else "; without --source the confidence is that of an uncalibrated source"),
         highlight=False,
