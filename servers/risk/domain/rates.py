@@ -12,26 +12,27 @@ BURST_SECONDS = 2.0
 
 
 class TokenBucket:
-    """So many a second, sustained; `BURST_SECONDS` worth of them at once."""
+    """So many a second, sustained; `BURST_SECONDS` worth of them at once, and one where that is less."""
 
-    __slots__ = ("_at_nanos", "_tokens", "per_second")
+    __slots__ = ("_at_nanos", "_most", "_tokens", "per_second")
 
     def __init__(self, per_second: float, now_nanos: int) -> None:
         self.per_second = per_second
-        self._tokens = per_second * BURST_SECONDS
+        self._most = max(1.0, per_second * BURST_SECONDS) if per_second else 0.0
+        self._tokens = self._most
         self._at_nanos = now_nanos
 
     def has_one(self, now_nanos: int) -> bool:
         """Return whether one more passes now."""
-        if now_nanos > self._at_nanos:
-            gained = (now_nanos - self._at_nanos) * self.per_second / NANOS_PER_SECOND
-            self._tokens = min(self.per_second * BURST_SECONDS, self._tokens + gained)
-            self._at_nanos = now_nanos
+        # A clock that was set back gains nothing, and is counted from where it stands.
+        passed = max(0, now_nanos - self._at_nanos) / NANOS_PER_SECOND
+        self._tokens = min(self._most, self._tokens + passed * self.per_second)
+        self._at_nanos = now_nanos
         return self._tokens >= 1.0
 
     def take(self) -> None:
         """Count one; what always passes may run up a debt of one burst."""
-        self._tokens = max(-self.per_second * BURST_SECONDS, self._tokens - 1.0)
+        self._tokens = max(-self._most, self._tokens - 1.0)
 
 
 class DuplicateWindow:

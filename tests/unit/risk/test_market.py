@@ -64,6 +64,23 @@ def test_a_bucket_holds_at_most_a_burst_and_owes_at_most_one() -> None:
     assert bucket.has_one(START + 3 * NANO)
 
 
+def test_a_rate_below_one_a_second_lets_one_pass_at_its_pace() -> None:
+    bucket = TokenBucket(0.25, START)
+    assert bucket.has_one(START)
+    bucket.take()
+    assert not bucket.has_one(START + 3 * NANO)
+    assert bucket.has_one(START + 4 * NANO)
+    assert not TokenBucket(0.0, START).has_one(START + 1_000 * NANO)
+
+
+def test_a_clock_that_is_set_back_stops_no_orders_until_it_has_caught_up() -> None:
+    bucket = TokenBucket(10.0, START)
+    for _ in range(20):
+        bucket.take()
+    assert not bucket.has_one(START - 3_600 * NANO)
+    assert bucket.has_one(START - 3_599 * NANO)
+
+
 def test_a_fill_of_the_session_before_is_no_profit_of_this_one() -> None:
     world = World()
     world.check("o", 1)
